@@ -1,0 +1,151 @@
+"""The command line: `snrlab run|plan|results|report|ui`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from orchestrator.folders import WorkFolder
+from trainables.errors import ConfigError, UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Searches and ablations of diffusion-model training efficiency.")
+
+StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
+StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
+WorkdirOption = Annotated[Path, typer.Option("--workdir", help="folder of all results", envvar="SNRLAB_WORKDIR")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
+TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server (default: SQLite in the work folder)")]
+
+
+@app.command()
+def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None,
+        address: Annotated[str | None, typer.Option(help="address of a running Ray cluster (default: start Ray here)")] = None,
+        tracking_uri: TrackingOption = None) -> None:
+    """Run a study, or go on with it; prints the best variant and writes the report."""
+    from orchestrator.display import Display
+    from orchestrator.run import run_study
+
+    definition, work, console = _load(study, set_), _work_folder(workdir), Console()
+    with Display(console, definition.metric) as display:
+        summary = run_study(definition, work, display, address, tracking_uri)
+    if summary.already_done:
+        console.print(f"study {definition.name} is complete already; nothing was run", markup=False)
+    _conclude(console, definition.name, work, tracking_uri)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None) -> None:
+    """Validate a study and print what it would run and cost, without running it."""
+    from orchestrator.plan import describe
+
+    definition = _load(study, set_)
+    Console().print(describe(definition, WorkFolder(workdir.absolute())), markup=False, highlight=False)
+
+
+@app.command()
+def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
+            format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
+            output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
+            tracking_uri: TrackingOption = None) -> None:
+    """A row per trial: parameters, best score over EMA lengths, cost."""
+    from reports.load import load_study_results
+    from reports.tables import FORMATS, render
+
+    if format_ not in FORMATS:
+        raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
+    if format_ == "parquet" and output is None:
+        raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
+    content = render(load_study_results(_uri(workdir, tracking_uri), study, samples=False), format_)
+    if output:
+        from trainables import atomic
+
+        atomic.write_bytes(output, content)
+    else:
+        sys.stdout.write(content.decode())
+
+
+@app.command()
+def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write the report page of a study from its tracked results."""
+    from reports.load import load_study_results
+    from reports.page import write_page
+
+    loaded = load_study_results(_uri(workdir, tracking_uri), study)
+    typer.echo(write_page(loaded, WorkFolder(workdir.absolute()).study(study).report))
+
+
+@app.command()
+def ui(workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+       port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open MLflow's own pages on the results (localhost only, unless told otherwise)."""
+    work = WorkFolder(workdir.absolute())
+    _uri(workdir, None)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", work.tracking_uri, "--workers", "1",
+               "--artifacts-destination", work.artifacts.as_uri(), "--host", host, "--port", str(port)]
+    typer.echo(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)")
+    os.execv(sys.executable, command)
+
+
+def main() -> None:
+    """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        print(f"snrlab: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _load(study: str, assignments: list[str] | None) -> Any:
+    from search_spaces.overrides import parse_assignment
+    from search_spaces.study import load_study
+
+    return load_study(study, dict(parse_assignment(text) for text in assignments or []))
+
+
+def _work_folder(workdir: Path) -> WorkFolder:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir {workdir}: cannot be made ({error.strerror})") from None
+    return WorkFolder(workdir.absolute())
+
+
+def _uri(workdir: Path, tracking_uri: str | None) -> str:
+    if tracking_uri:
+        return tracking_uri
+    work = WorkFolder(workdir.absolute())
+    if not (work.root / "mlflow.db").exists():
+        raise UserError(f"{workdir}: holds no results yet; run a study first, or name its folder with --workdir")
+    return work.tracking_uri
+
+
+def _conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
+    """Write the report, and say what was found and where to look."""
+    from reports.load import load_study_results
+    from reports.page import write_page
+    from reports.tables import summary_lines
+
+    loaded = load_study_results(_uri(work.root, tracking_uri), study)
+    page = write_page(loaded, work.study(study).report)
+    command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
+    for line in [
+        *summary_lines(loaded), f"report:        {page}", f"open MLflow:   {command} ui --workdir {os.path.relpath(work.root)}",
+    ]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

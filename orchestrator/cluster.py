@@ -1,0 +1,72 @@
+"""Ray, started here or joined at an address."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from search_spaces.study import Compute
+from trainables.errors import UserError
+
+# Read by Ray at import: nothing is reported home, Train V2 is on, and no process is started that we do not use.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old output is silent when told to be
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "OMP_NUM_THREADS": "1",
+}
+_OBJECT_STORE_BYTES = 200 << 20  # only recipes and scores pass through it
+
+
+def prepare_environment() -> None:
+    """Set what Ray reads when it is imported; call before the first import of ray."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
+    """Ray for the duration of a study; what was started here ends here."""
+    import ray
+
+    needed = cpus_needed(compute)
+    if ray.is_initialized():  # a test session, or a notebook, that has its own
+        yield
+        return
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
+        have = ray.cluster_resources().get("CPU", 0)
+        if have < needed:
+            ray.shutdown()
+            raise UserError(f"the cluster at {address} has {have:g} CPUs, but this study needs {needed}: lower compute.*")
+    else:
+        ray.init(
+            num_cpus=max(needed, os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
+            logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": _worker_environment()},
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cpus_needed(compute: Compute) -> int:
+    """CPUs of all trials that train at once and of one sweep beside them, so that neither waits for the other for ever."""
+    per_trial = max(compute.workers, 1) * compute.cpus_per_worker
+    return per_trial * compute.concurrent_trials + compute.cpus_per_worker
+
+
+def _worker_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _ENVIRONMENT}

@@ -1,0 +1,319 @@
+"""Runs a study from its file to its last recorded number; goes on where an earlier run of it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from orchestrator.cluster import prepare_environment, ray_cluster
+from orchestrator.display import Display, Tally
+from orchestrator.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
+from search_spaces.study import Asha, Study
+from trainables import atomic
+from trainables.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_CHANGEABLE = {"description", "compute"}  # fields that cannot mix results; search.trials may grow
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a study ended."""
+
+    tally: Tally
+    already_done: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        return 3 if self.tally.failed else 0
+
+
+def run_study(study: Study, work: WorkFolder, display: Display, address: str | None = None, tracking_uri: str | None = None) -> Summary:
+    """Run or go on with a study; UserError where it cannot be, KeyboardInterrupt after a clean stop."""
+    folder = work.study(study.name)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    _check_disk(study, work)
+    lock = FileLock(folder.root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"study {study.name} is being run already ({folder.root / '.lock'} is held by another process)") from None
+    try:
+        study_id = _define(study, folder)
+        run = _Run(study, study_id, work, folder, display)
+        if run.nothing_left():
+            return Summary(run.tally, already_done=True)
+        return run.go(address, tracking_uri or work.tracking_uri)
+    finally:
+        lock.release()
+
+
+def _define(study: Study, folder: StudyFolder) -> str:
+    """Write the study's definition, or check that it fits the one there; returns the study's id."""
+    fields = study.model_dump(mode="json")
+    study_id = uuid.uuid4().hex
+    if folder.definition.exists():
+        earlier = json.loads(folder.definition.read_text())
+        study_id = earlier["id"]
+        changes = list(differences(earlier["study"], fields))
+        refused = [c for c in changes if not _compatible(c)]
+        if refused:
+            lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, old, new in refused)
+            raise UserError(
+                f"study {study.name} has results in {folder.root} that the changed file would mix with others:\n{lines}\n"
+                "give the study another name, undo the change, or move that folder away"
+            )
+        if not changes:
+            return study_id
+    atomic.write_text(folder.definition, json.dumps({"id": study_id, "study": fields}, indent=1))
+    return study_id
+
+
+def differences(old: Any, new: Any, path: str = "") -> Any:
+    """(path, old value, new value) of everything that differs between two nested settings."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield path, old, new
+
+
+def _compatible(change: tuple[str, Any, Any]) -> bool:
+    path, old, new = change
+    if path == "search.trials":
+        return bool(new > old)
+    # concurrent_trials decides which results a proposal may use, and workers the order of summation.
+    return path.split(".")[0] in _CHANGEABLE and path not in ("compute.concurrent_trials", "compute.workers")
+
+
+def _check_disk(study: Study, work: WorkFolder) -> None:
+    free = shutil.disk_usage(work.root).free
+    if free < 200 << 20:
+        raise UserError(f"{work.root}: only {free >> 20} MiB are free; a study needs at least 200 MiB for its snapshots and records")
+
+
+class _Run:
+    """One process's part of a study."""
+
+    def __init__(self, study: Study, study_id: str, work: WorkFolder, folder: StudyFolder, display: Display) -> None:
+        prepare_environment()
+        from orchestrator import search
+
+        self.study, self.study_id, self.work, self.folder, self.display = study, study_id, work, folder, display
+        self.storage = search.open_storage(folder.journal)
+        self.verdicts: dict[int, search.Verdict] = {}
+        self.tally = Tally(study.search.trials, study.base_recipe.duration.images)
+        self.unswept: list[TrialFolder] = []
+        for trial in folder.trials():
+            self._recall(trial)
+        self.tally.images_open = (study.search.trials - self.tally.done) * self.tally.images_per_trial
+
+    def nothing_left(self) -> bool:
+        return self.tally.done >= self.study.search.trials and not self.unswept
+
+    def go(self, address: str | None, tracking_uri: str) -> Summary:
+        from orchestrator import search
+        from orchestrator.sweeps import SweepDesk
+        from orchestrator.tracking import Tracker
+
+        self.tracker = Tracker(self.study, self.study_id, tracking_uri, self.work.artifacts)
+        self.tracker.start()
+        for trial in self.folder.trials():
+            self.tracker.touch(trial)
+        status = "KILLED"
+        try:
+            with ray_cluster(self.study.compute, address):
+                self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
+                self.sweeps = SweepDesk(self.study, self.folder.root / "trials", self.work.cache)
+                self.sweeps.warm_up()
+                for trial in self.unswept:
+                    self.sweeps.submit(trial)
+                self._search()
+            status = "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            shares = search.importances(self.storage, self.study) if status == "FINISHED" else {}
+            self.tracker.finish(status, shares)
+        return Summary(self.tally)
+
+    def _search(self) -> None:
+        import ray
+        from ray import tune
+
+        from orchestrator.search import StudySearch
+        from orchestrator.switchboard import Switchboard
+        from orchestrator.trial import Trial
+
+        study = self.study
+        trained = {t.number for t in self.unswept}
+        searcher = StudySearch(study, self.storage, f"interim_{study.metric}", self.verdicts, trained, self.wait_for)
+        switchboard = Switchboard.remote()  # type: ignore[attr-defined]
+        trainable = tune.with_parameters(
+            Trial, study=study, switchboard=switchboard, folder=str(self.folder.root / "trials"), cache=str(self.work.cache)
+        )
+        # The driver of a trial only waits: a token of memory instead of a CPU keeps it from starving its own workers.
+        resources: dict[str, float] = {"memory": 1 << 20} if study.compute.workers else {"CPU": study.compute.cpus_per_worker}
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=_scheduler(study), num_samples=-1, reuse_actors=True,
+                max_concurrent_trials=study.compute.concurrent_trials,
+            ),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str((self.folder.root / "ray").absolute()), verbose=0, callbacks=[_callback(self)],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        tuner.fit()
+        while self.sweeps.waiting:
+            self.gather(timeout=1.0)
+        searcher.tell_all()
+        ray.kill(switchboard)
+
+    def began(self, number: int) -> None:
+        self.tally.running += 1
+        self.display.note(f"trial {number}: training")
+        self.display.update(self.tally)
+
+    def reported(self, number: int, result: dict[str, Any]) -> None:
+        if "failure" not in result:
+            self.tally.images += self.study.base_recipe.evaluation.every
+            self.tally.images_open = max(0, self.tally.images_open - self.study.base_recipe.evaluation.every)
+            self.display.note(
+                f"trial {number}: {result['images']} images, loss {result['loss']:.4f}, "
+                f"interim {self.study.metric} {result[f'interim_{self.study.metric}']:.3f}, {result['images_per_second']:.0f} images/s"
+            )
+        self.tracker.touch(self.folder.trial(number))
+        self.display.update(self.tally)
+
+    def ended(self, number: int) -> None:
+        """A trial's training is over: sweep what it left."""
+        self.tally.running -= 1
+        folder = self.folder.trial(number)
+        record = folder.record
+        if record.training == "running":  # it did not end by itself, so the scheduler stopped it
+            record.training, record.ended = "stopped", time.time()
+            folder.write_record(record)
+            self.display.note(f"trial {number}: stopped early")
+        if record.training == "failed":
+            self.display.note(f"trial {number}: failed: {record.reason.splitlines()[0]}")
+            self._conclude(folder, None)
+        else:
+            self.sweeps.submit(folder)
+        self.tracker.touch(folder)
+        self._count_sweeps()
+
+    def wait_for(self, condition: Callable[[], bool]) -> bool:
+        """Whether a condition on the verdicts holds; while no trial trains, wait for the sweeps that may make it true."""
+        self.gather()
+        while not condition() and not self.tally.running and self.sweeps.waiting:
+            self.gather(timeout=1.0)
+        return condition()
+
+    def gather(self, timeout: float = 0.0) -> None:
+        """Take in sweeps that have ended."""
+        for outcome in self.sweeps.collect(timeout):
+            folder = self.folder.trial(outcome.number)
+            if outcome.record.error:
+                record = folder.record
+                record.training, record.reason = "failed", outcome.record.error
+                folder.write_record(record)
+                self.display.note(f"trial {outcome.number}: EMA sweep failed: {outcome.record.error}")
+            self._conclude(folder, outcome.record)
+            best = outcome.record.best
+            if best:
+                self.display.note(
+                    f"trial {outcome.number}: best {self.study.metric} {best['distance']:.3f} at sigma_rel {best['sigma_rel']:g} "
+                    f"(sweep {outcome.record.seconds:.0f} s)"
+                )
+            self.tracker.touch(folder)
+        self._count_sweeps()
+
+    def _count_sweeps(self) -> None:
+        self.tally.sweeping = self.sweeps.waiting
+        self.display.update(self.tally)
+
+    def _recall(self, trial: TrialFolder) -> None:
+        """Take up a trial of an earlier run of this study."""
+        record = trial.record
+        if record.training == "failed":
+            self._conclude(trial, None)
+        elif record.training != "running":
+            sweep = trial.sweep
+            if sweep:
+                self._conclude(trial, sweep)
+            else:
+                self.unswept.append(trial)
+
+    def _conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
+        """Count a trial that is over, and make its verdict for the search."""
+        from orchestrator.search import COMPLETE, FAILED, STOPPED, Verdict
+
+        training = trial.record.training
+        best = sweep.best if sweep else None
+        if training == "failed" or best is None:
+            self.tally.failed += 1
+            self.verdicts[trial.number] = Verdict(FAILED)
+        elif training == "stopped":
+            self.tally.stopped += 1
+            self.tally.images_open = max(0, self.tally.images_open - (self.tally.images_per_trial - best["images"]))
+            self.verdicts[trial.number] = Verdict(STOPPED)
+        else:
+            self.tally.completed += 1
+            self.verdicts[trial.number] = Verdict(COMPLETE, best["distance"])
+            if self.tally.best is None or best["distance"] < self.tally.best:
+                self.tally.best, self.tally.best_trial = best["distance"], trial.number
+
+
+def _scheduler(study: Study) -> Any:
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+
+    stopping = study.search.early_stopping
+    if not isinstance(stopping, Asha):
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr="images", metric=f"interim_{study.metric}", mode="min", max_t=study.base_recipe.duration.images,
+        grace_period=stopping.grace_images, reduction_factor=stopping.reduction_factor,
+    )
+
+
+def _callback(run: _Run) -> Any:
+    from ray import tune
+
+    class Events(tune.Callback):
+        """Tune's events, passed on."""
+
+        def __reduce__(self) -> Any:
+            return tune.Callback, ()  # Tune pickles its own state beside the trials; nobody ever reads it
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            run.began(trial.config["number"])
+
+        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+            run.reported(trial.config["number"], result)
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            run.ended(trial.config["number"])
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            folder = run.folder.trial(trial.config["number"])
+            record = folder.record
+            record.training, record.reason, record.ended = "failed", f"the trial's process was lost; see {trial.local_path}", time.time()
+            folder.write_record(record)
+            run.ended(trial.config["number"])
+
+        def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+            run.gather()
+
+    return Events()

@@ -1,0 +1,222 @@
+"""Everything that was found out, in MLflow: a run per study, a child per trial, a grandchild per EMA length.
+
+The files in a trial's folder are the write-ahead log: training and sweeps write there first, and one writer thread brings
+MLflow up to date from them, whenever it can.  Writing twice changes nothing, so any crash is mended by writing again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import threading
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from orchestrator.folders import SweepRecord, TrialFolder, TrialRecord
+from search_spaces.study import Study
+from trainables import atomic, metrics_log
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+_PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000  # MLflow's own limits
+_STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+
+
+@dataclass
+class _Sent:
+    """How much of a trial MLflow has confirmed."""
+
+    run_id: str = ""
+    rows: int = 0
+    swept: bool = False
+    ended: bool = False
+
+
+class Tracker:
+    """Call `touch` after a trial's folder has changed; a thread of its own does the writing."""
+
+    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path) -> None:
+        self._study, self._id, self._uri, self._artifacts = study, study_id, uri, artifacts
+        self._queue: queue.Queue[TrialFolder | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._write, name="tracking", daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def touch(self, folder: TrialFolder) -> None:
+        self._queue.put(folder)
+
+    def finish(self, status: str, importances: dict[str, float] | None = None) -> None:
+        """Wait until all is written, then close the study's run (FINISHED, FAILED or KILLED)."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+        for path, share in (importances or {}).items():
+            self._client.log_metric(self._parent, f"importance/{path}", share)
+        self._client.set_terminated(self._parent, status)
+
+    def _write(self) -> None:
+        try:
+            self._connect()
+            while (folder := self._queue.get()) is not None:
+                self._sync(folder)
+        except BaseException as error:
+            self._failure = error
+
+    @retry(retry=retry_if_exception_type(Exception), wait=wait_exponential(max=30), stop=stop_after_delay(600),
+           before_sleep=before_sleep_log(log, logging.WARNING), reraise=True)
+    def _connect(self) -> None:
+        self._client = connect(self._uri)
+        self._experiment = _experiment(self._client, self._study.name, self._artifacts)
+        tags = {
+            "snrlab.kind": "study", "snrlab.study": self._study.name, "snrlab.study_id": self._id,
+            "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
+            "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description, **_commit(),
+        }
+        self._parent = self._find_or_create({"snrlab.kind": "study"}, self._study.name, tags)
+        self._client.update_run(self._parent, status="RUNNING")
+
+    @retry(retry=retry_if_exception_type(Exception), wait=wait_exponential(max=30), stop=stop_after_delay(600),
+           before_sleep=before_sleep_log(log, logging.WARNING), reraise=True)
+    def _sync(self, folder: TrialFolder) -> None:
+        sent = _Sent(**json.loads(folder.tracked.read_text())) if folder.tracked.exists() else _Sent()
+        record, sweep = folder.record, folder.sweep
+        before = asdict(sent)
+        if not sent.run_id:
+            sent.run_id = self._create_trial(folder, record)
+        rows = metrics_log.read(folder.root)
+        if sent.rows < len(rows):
+            self._log_rows(sent.run_id, rows[sent.rows :])
+            sent.rows = len(rows)
+        if sweep and not sent.swept:
+            self._log_sweep(sent.run_id, folder, record, sweep)
+            sent.swept = True
+        ended = record.training == "failed" or (record.training != "running" and sweep is not None)
+        if ended and not sent.ended:
+            self._client.set_tag(sent.run_id, "snrlab.status", record.training)
+            if record.reason:
+                self._client.set_tag(sent.run_id, "snrlab.reason", record.reason[:5000])
+            self._client.set_terminated(sent.run_id, _STATUS[record.training], int(record.ended * 1000))
+            sent.ended = True
+        if asdict(sent) != before:
+            atomic.write_text(folder.tracked, json.dumps(asdict(sent)))
+
+    def _create_trial(self, folder: TrialFolder, record: TrialRecord) -> str:
+        recipe = self._study.recipe(record.values)
+        tags = {
+            "mlflow.parentRunId": self._parent, "snrlab.kind": "trial", "snrlab.study": self._study.name,
+            "snrlab.study_id": self._id, "snrlab.number": str(record.number), "snrlab.variant": record.variant_key[:12],
+            "snrlab.recipe_key": record.recipe_key, "snrlab.values": json.dumps(record.values), "snrlab.status": "running", **_commit(),
+        }
+        wanted = {"snrlab.kind": "trial", "snrlab.number": str(record.number)}
+        run = self._find_or_create(wanted, f"trial {record.number:04d}", tags, int(record.started * 1000))
+        params = flatten(recipe.model_dump(mode="json"))
+        self._log_params(run, params)
+        return run
+
+    def _log_sweep(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
+        for point in sweep.points:
+            name = f"trial {record.number:04d} sigma_rel {point['sigma_rel']:g}"
+            wanted = {"snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.sigma_rel": repr(point["sigma_rel"])}
+            tags = {**wanted, "mlflow.parentRunId": run, "snrlab.study": self._study.name, "snrlab.study_id": self._id,
+                    "snrlab.solver": sweep.solver, "snrlab.recipe_key": record.recipe_key, **_commit()}
+            child = self._find_or_create(wanted, name, tags)
+            self._log_params(child, {"sigma_rel": repr(point["sigma_rel"])})
+            self._log_metrics(child, {sweep.metric: point["distance"], "profile_error": point["profile_error"],
+                                      "coefficient_norm": point["coefficient_norm"]}, point["images"], record.ended)
+            self._client.log_artifact(child, str(folder.samples(point["sigma_rel"])), "samples")
+            self._client.set_terminated(child)
+        if sweep.best:
+            best = {sweep.metric: sweep.best["distance"], "sigma_rel": sweep.best["sigma_rel"], "sweep_seconds": sweep.seconds}
+            self._log_metrics(run, best, sweep.best["images"], record.ended)
+            self._client.log_artifact(run, str(folder.samples(sweep.best["sigma_rel"])), "samples")
+        if sweep.error:
+            self._client.set_tag(run, "snrlab.reason", sweep.error[:5000])
+
+    def _log_rows(self, run: str, rows: list[dict[str, Any]]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(key, float(value), int(row["time"] * 1000), int(row["images"]))
+            for row in rows for key, value in row.items() if key not in ("images", "time")
+        ]
+        for first in range(0, len(metrics), _METRICS_PER_BATCH):
+            self._client.log_batch(run, metrics=metrics[first : first + _METRICS_PER_BATCH])
+
+    def _log_metrics(self, run: str, values: dict[str, float], images: int, when: float) -> None:
+        self._log_rows(run, [{"images": images, "time": when, **values}])
+
+    def _log_params(self, run: str, params: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(key, value) for key, value in params.items()]
+        for first in range(0, len(items), _PARAMS_PER_BATCH):
+            self._client.log_batch(run, params=items[first : first + _PARAMS_PER_BATCH])
+
+    def _find_or_create(self, wanted: dict[str, str], name: str, tags: dict[str, str], start: int | None = None) -> str:
+        """The run of this study with the wanted tags; made if there is none (a crash may have come before its id was kept)."""
+        criteria = {"snrlab.study_id": self._id, **wanted}
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in criteria.items())
+        found = self._client.search_runs([self._experiment], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=name)
+        return str(run.info.run_id)
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client; nothing is sent anywhere but to this address."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted paths with text values, as MLflow wants parameters."""
+    flat: dict[str, str] = {}
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=(artifacts / name).as_uri()))
+        except MlflowException:  # another driver was faster
+            found = client.get_experiment_by_name(name)
+            assert found is not None
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+@cache
+def _commit() -> dict[str, str]:
+    """The commit of the code that runs, where it runs from a checkout."""
+    try:
+        out = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": out.stdout.strip()}

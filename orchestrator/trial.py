@@ -1,0 +1,64 @@
+"""A trial as Ray Tune sees it: an actor that owns a warm worker group and is handed from trial to trial."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.actor import ActorHandle
+
+from orchestrator.folders import TrialFolder, TrialRecord
+from orchestrator.workers import Group, make_group
+from search_spaces.study import Study
+
+
+class Trial(tune.Trainable):
+    """Each `step` is the training between two intermediate scores; state lies in the trial's folder, not here."""
+
+    _group: Group
+
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
+        self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str
+    ) -> None:
+        self._study, self._cache = study, Path(cache)
+        self._trials = Path(folder)
+        self._group = make_group(study.compute, switchboard, self._trials.parent / "ray")
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        message = self._group.next_message()
+        if message.progress is None:
+            self._end("failed", message.failure)
+            return {"done": True, "failure": message.failure, "images": 0}
+        if message.progress.done:
+            self._end("completed")
+        return {"images": message.progress.images, "done": message.progress.done, **message.progress.metrics}
+
+    def cleanup(self) -> None:
+        self._group.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {"number": self._folder.number}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing to do: training goes on from the checkpoint in the trial's folder."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        number, values = config["number"], config["values"]
+        self._folder = TrialFolder(self._trials / f"{number:04d}", number)
+        recipe = self._study.recipe(values)
+        self._folder.write_record(
+            TrialRecord(number, values, recipe.key, recipe.variant_key, training="running", started=time.time())
+        )
+        self._group.assign(recipe.canonical_json, self._folder.root, self._cache)
+
+    def _end(self, training: Any, reason: str = "") -> None:
+        record = self._folder.record
+        record.training, record.reason, record.ended = training, reason, time.time()
+        self._folder.write_record(record)

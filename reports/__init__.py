@@ -1,0 +1,1 @@
+"""What was learnt: tracked results, statistics, figures and pages, from MLflow alone."""

@@ -1,0 +1,97 @@
+"""The charts of a report, as Plotly figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from reports.load import StudyResults, TrialResult
+from trainables.errors import ConfigError
+from trainables.schedules import make_schedule
+
+_HIGHLIGHT, _OTHER, _STOPPED = "#0b63ce", "#8a94a3", "#d0d5dc"
+
+
+def ema_curves(results: StudyResults) -> go.Figure:
+    """Score against EMA length, a line per trial; the best trial stands out."""
+    figure = _figure("EMA length sigma_rel", results.metric)
+    for trial in results.trials:
+        if not trial.ema:
+            continue
+        style = _style(results, trial)
+        figure.add_scatter(
+            x=[p.sigma_rel for p in trial.ema], y=[p.distance for p in trial.ema], name=_name(trial), mode="lines+markers", **style,
+            hovertemplate=f"{_name(trial)}<br>{_plain(trial.label)}<br>sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
+        )
+    figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])
+    figure.update_yaxes(type="log")
+    return figure
+
+
+def convergence(results: StudyResults) -> go.Figure:
+    """Intermediate score against images seen, a line per trial."""
+    figure = _figure("training images", f"interim {results.metric}")
+    for trial in results.trials:
+        if trial.curve:
+            hover = f"{_name(trial)}<br>{_plain(trial.label)}<br>%{{x}} images: %{{y:.3f}}<extra></extra>"
+            figure.add_scatter(
+                x=[i for i, _ in trial.curve], y=[v for _, v in trial.curve], name=_name(trial), mode="lines+markers",
+                **_style(results, trial), hovertemplate=hover,
+            )
+    figure.update_yaxes(type="log")
+    return figure
+
+
+def importance(results: StudyResults) -> go.Figure:
+    """Share of the score's variance that each searched parameter explains."""
+    ordered = sorted(results.importances.items(), key=lambda item: item[1])
+    figure = _figure("share of variance (fANOVA)", "")
+    figure.add_bar(x=[v for _, v in ordered], y=[k for k, _ in ordered], orientation="h", marker_color=_HIGHLIGHT,
+                   text=[f"{v:.0%}" for _, v in ordered], textposition="auto")
+    figure.update_layout(height=110 + 42 * len(ordered), showlegend=False)
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    return figure
+
+
+def densities(results: StudyResults) -> go.Figure | None:
+    """Density of training noise levels of the best and the worst completed trial, from the very functions that training used."""
+    chosen = results.ranked[:1] + results.ranked[1:][-1:]
+    figure = _figure("log SNR", "density p(log SNR)")
+    log_snr = np.linspace(-15.0, 15.0, 301)
+    for trial, colour in zip(chosen, (_HIGHLIGHT, _OTHER), strict=False):
+        params = {k.removeprefix("schedule."): v for k, v in trial.recipe.items() if k.startswith("schedule.")}
+        kind = params.pop("kind", "")
+        try:
+            density = np.exp(make_schedule(kind, **params).log_prob(log_snr))
+        except ConfigError:
+            return None
+        figure.add_scatter(x=log_snr, y=density, name=f"{_name(trial)}: {_plain(kind)}", mode="lines", line_color=colour)
+    return figure if chosen else None
+
+
+def _style(results: StudyResults, trial: TrialResult) -> dict[str, Any]:
+    if results.ranked and trial is results.ranked[0]:
+        return {"line": {"color": _HIGHLIGHT, "width": 3}, "marker": {"size": 8}}
+    if trial.status != "completed":
+        return {"line": {"color": _STOPPED, "width": 1, "dash": "dot"}, "marker": {"size": 4}}
+    return {"line": {"color": _OTHER, "width": 1.5}, "marker": {"size": 5}}
+
+
+def _name(trial: TrialResult) -> str:
+    return f"trial {trial.number}" + ("" if trial.status == "completed" else f" ({_plain(trial.status)})")
+
+
+def _plain(text: str) -> str:
+    """Plotly reads a little HTML in texts: what users wrote is escaped."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _figure(x: str, y: str) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        template="plotly_white", height=380, margin={"l": 60, "r": 16, "t": 16, "b": 56}, xaxis_title=x, yaxis_title=y,
+        font={"family": "system-ui, sans-serif", "size": 13}, legend={"orientation": "h", "y": -0.25},
+    )
+    return figure

@@ -1,0 +1,83 @@
+"""The report page: one HTML file that needs nothing else, for a screen, a phone or paper."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from reports import figures
+from reports.load import StudyResults, TrialResult, short
+from reports.tables import rows
+from trainables import atomic
+
+
+def write_page(results: StudyResults, path: Path) -> Path:
+    """Render the report of a study to `path`, atomically."""
+    atomic.write_text(path, render_page(results))
+    return path
+
+
+def render_page(results: StudyResults) -> str:
+    environment = Environment(loader=PackageLoader("reports"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["short"] = lambda value: "–" if value is None else short(value)
+    charts = [
+        ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
+         "of the range means that the range should be widened.", figures.ema_curves(results)),
+        ("convergence", "Convergence", f"Interim scores use fewer images and one fixed EMA length: they rank trials for early stopping, "
+         f"and are not comparable with the final {results.metric}.", figures.convergence(results)),
+    ]
+    if results.importances:
+        hint = "With few trials this is a hint, not a finding."
+        charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))
+    density = figures.densities(results)
+    if density:
+        charts.append(("densities", "Noise levels in training", "Density over log SNR of the best and the worst completed trial.", density))
+    # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
+    return environment.get_template("report.html").render(
+        results=results, rows=rows(results), ranked=results.ranked,
+        charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
+        samples=_samples(results), plotly=Markup(get_plotlyjs()), warnings=list(_warnings(results)),  # noqa: S704
+        definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _html(key: str, chart: Any) -> str:
+    config = {"responsive": True, "displaylogo": False}
+    return str(chart.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{key}", config=config))
+
+
+def _samples(results: StudyResults) -> list[tuple[str, TrialResult, str]]:
+    """(title, trial, image as a data address) of the best and the worst completed trial."""
+    chosen = [("Best", t) for t in results.ranked[:1]] + [("Worst completed", t) for t in results.ranked[1:][-1:]]
+    return [
+        (title, trial, "data:image/png;base64," + base64.b64encode(trial.samples).decode())
+        for title, trial in chosen if trial.samples
+    ]
+
+
+def _warnings(results: StudyResults) -> Any:
+    """What a reader must know before believing a number."""
+    if results.status == "RUNNING":
+        yield "The study is still running: these are the results so far."
+    if results.ranked:
+        best = results.ranked[0]
+        widths = [p.sigma_rel for p in best.ema]
+        if widths and best.sigma_rel in (widths[0], widths[-1]):
+            yield (f"The best trial's optimum, sigma_rel {best.sigma_rel:g}, lies at the edge of the swept range "
+                   f"({widths[0]:g} to {widths[-1]:g}): a wider range may find a better one.")
+        seeds = {t.seed for t in results.ranked}
+        if len(seeds) == 1:
+            yield (f"All trials share one training seed ({best.seed}) and each score was computed once: "
+                   "differences smaller than the spread between seeds mean nothing.")
+    if results.metric == "fd_probe":
+        yield ("fd_probe is a Fréchet distance in the feature space of a small classifier trained on this data set. "
+               "It ranks trials of one data set; it is not FID and is not comparable with it.")
+    stopped = sum(t.status == "stopped" for t in results.trials)
+    if stopped:
+        yield f"{stopped} trials were stopped early; their scores belong to fewer training images and are not ranked."

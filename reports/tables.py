@@ -1,0 +1,83 @@
+"""Results as rows, for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from reports.load import StudyResults, short
+
+
+def rows(results: StudyResults) -> list[dict[str, Any]]:
+    """A row per trial, every searched parameter a column (None where it was not searched)."""
+    return [
+        {
+            "trial": t.number, "variant": t.variant, "seed": t.seed, "status": t.status,
+            **{axis: t.values.get(axis) for axis in results.axes},
+            results.metric: t.best, "sigma_rel": t.sigma_rel, "images": t.images,
+            "train_seconds": t.train_seconds, "recipe_key": t.recipe_key,
+        }
+        for t in results.trials
+    ]
+
+
+def render(results: StudyResults, format_: str) -> bytes:
+    """The rows as table, json, csv or parquet."""
+    return FORMATS[format_](results)
+
+
+def summary_lines(results: StudyResults) -> list[str]:
+    """The outcome of a study in a few lines."""
+    counts = {status: sum(t.status == status for t in results.trials) for status in ("completed", "stopped", "failed")}
+    lines = [f"study {results.name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n)]
+    if results.ranked:
+        best = results.ranked[0]
+        lines.append(f"best variant:  trial {best.number} ({best.label})")
+        lines.append(f"               {results.metric} {best.best:.3f} at sigma_rel {best.sigma_rel:g}")
+    return lines
+
+
+def _table(results: StudyResults) -> bytes:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    found = rows(results)
+    hidden = {"recipe_key", "variant"}
+    columns = [c for c in (found[0] if found else {}) if c not in hidden]
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), justify="left" if column == "status" else "right")
+    for row in found:
+        table.add_row(*(Text("–" if row[c] is None else short(row[c])) for c in columns))
+    out = io.StringIO()
+    Console(file=out, width=max(100, 14 * len(columns))).print(table)
+    return out.getvalue().encode()
+
+
+def _json(results: StudyResults) -> bytes:
+    return (json.dumps(rows(results), indent=1) + "\n").encode()
+
+
+def _csv(results: StudyResults) -> bytes:
+    found = rows(results)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(found[0]) if found else ["trial"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return out.getvalue().encode()
+
+
+def _parquet(results: StudyResults) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows(results)), out)
+    return out.getvalue()
+
+
+FORMATS: dict[str, Callable[[StudyResults], bytes]] = {"table": _table, "json": _json, "csv": _csv, "parquet": _parquet}

@@ -1,0 +1,1 @@
+"""What to vary: distributions, spaces and the study file. Imports neither torch nor ray nor mlflow."""

@@ -1,0 +1,76 @@
+"""A space: recipe paths with their ranges and conditions, compiled to a define-by-run function for Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.distributions import AnyDistribution, Distribution, Scalar
+from search_spaces.overrides import with_values
+from trainables.errors import ConfigError, did_you_mean
+from trainables.recipe import FAMILIES, Recipe, make_recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+Space = dict[str, AnyDistribution]
+
+
+def suggest(space: Mapping[str, Distribution], trial: optuna.trial.BaseTrial) -> dict[str, Scalar]:
+    """Values for every path whose conditions hold, in the order of the conditions."""
+    chosen: dict[str, Scalar] = {}
+    for path in in_order(space):
+        if space[path].applies(chosen):
+            chosen[path] = space[path].suggest(trial, path)
+    return chosen
+
+
+def in_order(space: Mapping[str, Distribution]) -> list[str]:
+    """Paths such that each comes after those that its conditions name."""
+    ordered: list[str] = []
+    waiting = list(space)
+    while waiting:
+        ready = [p for p in waiting if all(needed in ordered for needed in space[p].when)]
+        if not ready:
+            unknown = sorted({n for p in waiting for n in space[p].when} - set(space))
+            if unknown:
+                raise ConfigError(f"space: a condition names '{unknown[0]}', which is not searched.{did_you_mean(unknown[0], space)}")
+            raise ConfigError(f"space: the conditions of {', '.join(waiting)} go round in a circle")
+        ordered += ready
+        waiting = [p for p in waiting if p not in ready]
+    return ordered
+
+
+def default_range(path: str, base: Recipe, kinds: list[str]) -> dict[str, Any]:
+    """The default search range that the method itself states for a field (`auto` in a study file)."""
+    *owner, name = path.split(".")
+    candidates: list[type] = []
+    node: Any = base
+    for part in owner:
+        node = getattr(node, part, None)
+    if node is not None:
+        candidates.append(type(node))
+    candidates += [FAMILIES[owner[-1]][k] for k in kinds if owner and owner[-1] in FAMILIES and k in FAMILIES[owner[-1]]]
+    for cls in candidates:
+        field = getattr(cls, "model_fields", {}).get(name)
+        extra = field.json_schema_extra if field else None
+        if isinstance(extra, dict) and "search" in extra:
+            return dict(extra["search"])
+    raise ConfigError(f"space.{path}: has no default range; give low and high, or a list of choices")
+
+
+def check(space: Mapping[str, Distribution], base: Mapping[str, Any], where: str) -> None:
+    """Try the edges of every axis, so that a wrong name or an impossible value is found before anything runs."""
+    for path in in_order(space):
+        for context in _contexts(space, path):
+            for value in space[path].extremes():
+                make_recipe(with_values(base, {**context, path: value}), f"{where}: space.{path} = {value}: recipe")
+
+
+def _contexts(space: Mapping[str, Distribution], path: str) -> list[dict[str, Any]]:
+    """Values of the conditions under which a path is searched, one context per allowed value."""
+    contexts: list[dict[str, Any]] = [{}]
+    for needed, allowed in space[path].when.items():
+        values = allowed if isinstance(allowed, list) else [allowed]
+        contexts = [{**outer, **inner, needed: v} for outer in contexts for v in values for inner in _contexts(space, needed)]
+    return contexts

@@ -1,0 +1,182 @@
+"""A study: base recipe, space, search settings, sweep and compute, from one YAML file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from search_spaces import space as spaces
+from search_spaces.distributions import KINDS as DISTRIBUTIONS
+from search_spaces.overrides import assign, with_values
+from search_spaces.space import Space
+from trainables.ema.profile import SIGMA_REL_MAX
+from trainables.errors import ConfigError, did_you_mean, explain
+from trainables.method import Method, Settings
+from trainables.recipe import Recipe, make_recipe
+from trainables.yaml_file import load_mapping
+
+
+class Tpe(Method):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate and grouped by condition."""
+
+    kind: Literal["tpe"] = "tpe"
+    startup_trials: int = Field(10, ge=1, description="random trials before the model is used")
+
+
+class Random(Method):
+    """Independent uniform draws."""
+
+    kind: Literal["random"] = "random"
+
+
+class Asha(Method):
+    """Asynchronous successive halving (Li et al. 2020) on the intermediate score."""
+
+    kind: Literal["asha"] = "asha"
+    grace_images: int = Field(ge=1, description="no trial is stopped before so many images")
+    reduction_factor: float = Field(3.0, gt=1, description="one in so many trials goes on at each rung")
+
+
+class NoStopping(Method):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+def _name_alone(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Search(Settings):
+    """How the space is searched."""
+
+    trials: int = Field(20, ge=1, description="number of trials")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the sampler; trial n draws from (seed, n)")
+    sampler: Annotated[Tpe | Random, Field(discriminator="kind"), BeforeValidator(_name_alone)] = Field(default_factory=Tpe)
+    early_stopping: Annotated[Asha | NoStopping, Field(discriminator="kind"), BeforeValidator(_name_alone)] = Field(
+        default_factory=NoStopping
+    )
+
+
+class Sweep(Settings):
+    """EMA lengths at which every trial is scored; its objective is the best of them."""
+
+    sigma_rels: tuple[float, ...] = Field((0.03, 0.05, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25), min_length=1)
+
+    @field_validator("sigma_rels")
+    @classmethod
+    def _possible(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
+        for width in widths:
+            if not 0 < width < SIGMA_REL_MAX:
+                raise ValueError(f"each width must lie between 0 and 1/sqrt(12) = {SIGMA_REL_MAX:.4f}; {width} does not")
+        return tuple(sorted(set(widths)))
+
+
+class Compute(Settings):
+    """What each trial may use; a sweep task takes one CPU (and the same share of a GPU as one worker)."""
+
+    workers: int = Field(1, ge=0, description="training workers per trial; 0 trains inside the trial's own process")
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs (and threads) per worker")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs per worker; shares such as 0.5 are allowed")
+    concurrent_trials: int = Field(1, ge=1, description="trials that train at the same time")
+    max_failures: int = Field(2, ge=0, description="restarts of a trial after a lost worker before it counts as failed")
+
+
+class Study(Settings):
+    """One YAML file."""
+
+    name: str = Field(description="names the folder, the MLflow experiment and the report")
+    description: str = Field("", description="what the study asks, for the report")
+    base: dict[str, Any] = Field(default_factory=dict, description="the recipe from which every trial starts")
+    space: Space = Field(default_factory=dict, description="recipe paths and their ranges")
+    search: Search = Field(default_factory=Search)
+    sweep: Sweep = Field(default_factory=Sweep)
+    compute: Compute = Field(default_factory=Compute)
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError("use letters, digits, '.', '_' and '-' only, at most 100, starting with a letter or digit")
+        return name
+
+    @cached_property
+    def base_recipe(self) -> Recipe:
+        return make_recipe(self.base, f"study {self.name}: base")
+
+    @property
+    def metric(self) -> str:
+        """Name of the objective, which is minimised."""
+        return self.base_recipe.evaluation.features.metric
+
+    def recipe(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe of a trial with the given values at the searched paths."""
+        return make_recipe(with_values(self.base, values), f"study {self.name}: trial")
+
+
+_FAMILIES: dict[str, Mapping[str, type[Method]]] = {
+    "sampler": {"tpe": Tpe, "random": Random}, "early_stopping": {"asha": Asha, "none": NoStopping},
+}
+
+
+def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
+    """A study from plain data, checked to its edges; a ConfigError has one line per problem."""
+    fields = _with_default_ranges(fields, where)
+    families = dict(_FAMILIES)
+    families |= dict.fromkeys(fields.get("space") or {}, DISTRIBUTIONS)
+    try:
+        study = Study.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where, families, Study)) from None
+    base = make_recipe(study.base, f"{where}: base")
+    spaces.check(study.space, study.base, where)
+    stopping = study.search.early_stopping
+    if isinstance(stopping, Asha) and stopping.grace_images % base.evaluation.every:
+        raise ConfigError(
+            f"{where}: search.early_stopping.grace_images: {stopping.grace_images} was given: it must be a multiple of "
+            f"base.evaluation.every = {base.evaluation.every}, because trials are compared where they are scored"
+        )
+    return study
+
+
+def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+    result = dict(fields)
+    space = result.get("space")
+    if not isinstance(space, dict) or not isinstance(result.get("base", {}), dict):
+        return result
+    wanted = {p: v for p, v in space.items() if v == "auto" or (isinstance(v, dict) and v.get("kind") == "auto")}
+    if wanted:
+        base = make_recipe(result.get("base", {}), f"{where}: base")
+        result["space"] = dict(space)
+        for path, value in wanted.items():
+            when = value.get("when", {}) if isinstance(value, dict) else {}
+            owner = path.rpartition(".")[0]
+            kinds = when.get(f"{owner}.kind", [])
+            kinds = kinds if isinstance(kinds, list) else [kinds]
+            result["space"][path] = {**spaces.default_range(path, base, kinds), "when": when}
+    return result
+
+
+def bundled_studies() -> dict[str, Path]:
+    """The studies that come with the package, by name."""
+    folder = resources.files("search_spaces") / "studies"
+    return {Path(str(f)).stem: Path(str(f)) for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".yaml")}
+
+
+def load_study(name_or_path: str, assignments: Mapping[str, Any] | None = None) -> Study:
+    """A study by the name of a bundled one or by the path of a file, with `--set` values applied."""
+    bundled = bundled_studies()
+    path = bundled.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise ConfigError(
+            f"study '{name_or_path}': is neither a file nor a bundled study. Bundled: {', '.join(bundled)}."
+            f"{did_you_mean(name_or_path, bundled)}"
+        )
+    fields = assign(load_mapping(path, "study"), assignments or {})
+    return make_study(fields, f"study {path.name}")

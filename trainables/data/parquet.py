@@ -1,0 +1,81 @@
+"""Image data sets in Parquet as Hugging Face lays them out: a struct column {bytes, path} and an integer label column."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainables.data.images import DataSource, ImageData
+from trainables.errors import UserError, did_you_mean
+
+log = logging.getLogger(__name__)
+
+
+class Parquet(DataSource):
+    """One file or a folder of files; all images must have one size."""
+
+    kind: Literal["parquet"] = "parquet"
+    path: str = Field(description="a Parquet file, or a folder of them")
+    image_column: str = Field("image", description="column of encoded images")
+    label_column: str | None = Field("label", description="column of integer labels; null for unlabelled data")
+    limit: int | None = Field(None, ge=1, description="take only the first so many images")
+    on_bad: Literal["fail", "skip"] = Field("fail", description="what to do with an image that cannot be decoded")
+
+    def read(self) -> ImageData:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = self._files()
+        wanted = [c for c in (self.image_column, self.label_column) if c]
+        for column in wanted:
+            names = pq.read_schema(files[0]).names
+            if column not in names:
+                raise UserError(f"{files[0]}: there is no column '{column}'. Columns: {', '.join(names)}.{did_you_mean(column, names)}")
+        try:
+            table = pa.concat_tables([pq.read_table(f, columns=wanted) for f in files])
+        except pa.ArrowException as error:
+            raise UserError(f"{self.path}: not readable as Parquet ({error})") from None
+        table = table.slice(0, self.limit)
+        images, kept = self._decode(table.column(self.image_column))
+        labels = np.zeros(len(kept), dtype=np.int64)
+        if self.label_column:
+            labels = table.column(self.label_column).to_numpy().astype(np.int64)[kept]
+            if labels.min() < 0:
+                raise UserError(f"{self.path}: column '{self.label_column}' holds negative labels; they must be 0, 1, 2, ...")
+        return ImageData(images, labels, classes=int(labels.max()) + 1 if self.label_column else 0)
+
+    def _files(self) -> list[Path]:
+        path = Path(self.path)
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise UserError(f"data: {path}: no Parquet file there; give the path of a file or of a folder that holds some")
+        return files
+
+    def _decode(self, column: Any) -> tuple[np.ndarray, np.ndarray]:
+        from PIL import Image, UnidentifiedImageError
+
+        decoded, kept, bad = [], [], 0
+        for row, cell in enumerate(column):
+            encoded = cell["bytes"].as_py() if hasattr(cell, "keys") else cell.as_py()
+            try:
+                with Image.open(io.BytesIO(encoded)) as image:
+                    decoded.append(np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+                kept.append(row)
+            except (UnidentifiedImageError, OSError, TypeError) as error:
+                if self.on_bad == "fail":
+                    raise UserError(f"{self.path}: image {row} cannot be decoded ({error}); on_bad: skip leaves such images out") from None
+                bad += 1
+                log.warning("%s: image %d cannot be decoded (%s); left out", self.path, row, error)
+        sizes = {image.shape for image in decoded}
+        if len(sizes) != 1:
+            raise UserError(f"{self.path}: images of {len(sizes)} different shapes ({sorted(sizes)[:3]} ...); they must be equal")
+        if bad:
+            log.warning("%s: %d of %d images left out", self.path, bad, bad + len(kept))
+        stacked = np.stack(decoded)
+        stacked = stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(stacked), np.asarray(kept)

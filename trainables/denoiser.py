@@ -1,0 +1,48 @@
+"""A network with its prediction target: the clean image from a noisy one at a known noise level."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainables.log_snr import alpha_sigma, from_edm_sigma, noise_conditioning
+from trainables.targets import Target
+
+SIGMA_DATA = 0.5  # standard deviation of the data in EDM's coordinates; inside, data are of unit variance
+
+
+class Denoiser(nn.Module):
+    """F and the maps around it; arithmetic outside the network is float32 whatever the network's precision."""
+
+    def __init__(self, network: nn.Module, target: Target) -> None:
+        super().__init__()
+        self.network = network
+        self.target = target
+
+    def forward(self, z_NCHW: Tensor, log_snr_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+        """The network's raw output F at noisy images z = alpha*y + sigma*eps of unit variance."""
+        return self.network(z_NCHW, noise_conditioning(log_snr_N, SIGMA_DATA).to(z_NCHW.dtype), labels_NK).float()
+
+    def corrupt(self, clean: Tensor, noise: Tensor, log_snr_N: Tensor) -> tuple[Tensor, Tensor]:
+        """(noisy images z, what the network should output)."""
+        level = per_image(log_snr_N, clean)
+        alpha, sigma = alpha_sigma(level)
+        return alpha * clean + sigma * noise, self.target.training_target(clean, noise, level)
+
+    def denoise(self, x_NCHW: Tensor, sigma: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+        """D(x; sigma) in EDM's coordinates (data of standard deviation 0.5, noise of `sigma`, scalar or [N])."""
+        log_snr = from_edm_sigma(sigma.double().expand(x_NCHW.shape[0]), SIGMA_DATA)
+        level = per_image(log_snr, x_NCHW)
+        c_in = (SIGMA_DATA**2 + per_image(sigma.double().expand(x_NCHW.shape[0]), x_NCHW) ** 2).rsqrt()
+        z = (x_NCHW * c_in).float()
+        output = self(z, log_snr.float(), labels_NK)
+        return SIGMA_DATA * self.target.denoise(output, z, level).to(x_NCHW.dtype)
+
+
+def per_image(values_N: Tensor, images: Tensor) -> Tensor:
+    """[N] -> [N, 1, 1, 1], to broadcast against images."""
+    return values_N.reshape(-1, *[1] * (images.ndim - 1))
+
+
+def one_hot(labels_N: Tensor, classes: int) -> Tensor | None:
+    return torch.nn.functional.one_hot(labels_N, classes).float() if classes else None

@@ -1,0 +1,74 @@
+"""Post-hoc EMA: which combination of stored averages gives the average of another width (Karras et al. 2024, alg. 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trainables.ema.profile import power_function_correlation, sigma_rel_to_gamma
+from trainables.errors import ConfigError
+
+Solver = Literal["reference"]
+
+
+def solve_posthoc_coefficients(in_t: Any, in_sigma_rel: Any, out_t: Any, out_sigma_rel: Any,
+                               solver: Solver = "reference") -> np.ndarray:
+    """Coefficients X [n_in, n_out], float64, columns sum to one: average_out = sum_i X[i, out] * stored_i.
+
+    `in_t`, `in_sigma_rel` [n_in] are time (images) and width of each stored average; `out_sigma_rel` [n_out], and
+    `out_t` broadcasts to it.  Stored averages later than a target get the coefficient 0; a pair stored twice is used once.
+    """
+    if solver != "reference":
+        raise ConfigError(f"solver: '{solver}' is not known. Allowed: reference.")
+    t_in = np.asarray(in_t, dtype=np.float64).reshape(-1)
+    g_in = np.asarray(sigma_rel_to_gamma(np.asarray(in_sigma_rel, dtype=np.float64).reshape(-1)))
+    s_out = np.asarray(out_sigma_rel, dtype=np.float64).reshape(-1)
+    t_out, s_out = np.broadcast_arrays(np.asarray(out_t, dtype=np.float64).reshape(-1), s_out)
+    g_out = np.asarray(sigma_rel_to_gamma(s_out))
+    if t_in.shape != g_in.shape:
+        raise ConfigError(f"in_t has {t_in.size} entries and in_sigma_rel {g_in.size}; they must pair up")
+
+    coefficients = np.zeros((t_in.size, t_out.size))
+    for t in np.unique(t_out):
+        columns = np.flatnonzero(t_out == t)
+        rows = _usable(t_in, g_in, t)
+        if not rows.size:
+            raise ConfigError(f"no stored average at or before {t:g} images; the first is at {t_in.min():g}")
+        # Time in units of the target's keeps the matrix scaled whatever the length of the run.
+        ts, gs = t_in[rows] / t, g_in[rows]
+        gram = power_function_correlation(ts[:, None], gs[:, None], ts[None], gs[None])
+        moments = power_function_correlation(ts[:, None], gs[:, None], 1.0, g_out[columns][None])
+        x = np.linalg.solve(gram, moments)
+        coefficients[np.ix_(rows, columns)] = x / x.sum(axis=0)
+    return coefficients
+
+
+def _usable(t_in: np.ndarray, g_in: np.ndarray, t: float) -> np.ndarray:
+    """Indices of the stored averages with 0 < time <= t, each (time, width) once (a resumed run may store one twice)."""
+    candidates = np.flatnonzero((t_in > 0) & (t_in <= t * (1 + 1e-12)))
+    pairs = np.stack([t_in[candidates], g_in[candidates]], axis=1)
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    return candidates[np.sort(first)]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far a reconstruction can be trusted, known before any weight is read."""
+
+    profile_error: float  # relative L2 distance between the wanted profile and the combination's
+    coefficient_norm: float  # L2 norm of the coefficients: storage rounding is amplified by this
+
+
+def reliability(in_t: Any, in_sigma_rel: Any, out_t: float, out_sigma_rel: float, x: np.ndarray) -> Reliability:
+    """Error of the profile that the coefficients x [n_in] make, against the one wanted."""
+    used = np.flatnonzero(x)
+    t = np.asarray(in_t, dtype=np.float64)[used] / out_t
+    g = np.asarray(sigma_rel_to_gamma(np.asarray(in_sigma_rel, dtype=np.float64)[used]))
+    g_out, x = sigma_rel_to_gamma(out_sigma_rel), x[used]
+    gram = power_function_correlation(t[:, None], g[:, None], t[None], g[None])
+    moments = power_function_correlation(t, g, 1.0, g_out)
+    own = power_function_correlation(1.0, g_out, 1.0, g_out)
+    squared = float(x @ gram @ x - 2.0 * x @ moments + own)
+    return Reliability(float(np.sqrt(max(squared, 0.0) / float(own))), float(np.linalg.norm(x)))

@@ -1,0 +1,99 @@
+"""Features of a small classifier that is trained once on the data set itself.
+
+Good for ranking runs on one data set where no pretrained network fits (8x8 digits).  It is never called FID.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from filelock import FileLock
+from pydantic import Field
+
+from trainables.data import ImageData
+from trainables.metrics.features import Extractor, Features
+from trainables.randomness import Shuffle, torch_seed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BATCH = 128
+_SEED = 0  # part of the metric's definition, not of a study
+
+
+class Probe(Features):
+    """Penultimate layer of a three-layer convolutional classifier; saved with the data set's hash and reused."""
+
+    kind: Literal["probe"] = "probe"
+    dim: int = Field(64, ge=8, le=512, description="number of features")
+    steps: int = Field(400, ge=1, description="training steps of the classifier, batch 128")
+
+    @property
+    def metric(self) -> str:
+        return "fd_probe"
+
+    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        from trainables import atomic
+
+        if not data.classes:
+            raise ValueError("the probe is a classifier: it needs labelled data")
+        path = cache / f"probe-{self.dim}-{self.steps}-{data.key[:16]}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        net = _classifier(data.shape[0], self.dim, data.classes)
+        with FileLock(path.with_suffix(".lock")):
+            if path.exists():
+                net.load_state_dict(load_file(path))
+            else:
+                self._train(net, data)
+                atomic.write_with(path, lambda temporary: save_file(net.state_dict(), temporary))
+        net.eval()
+        body = net[:-1]
+
+        @torch.inference_mode()
+        def extract(images: np.ndarray) -> np.ndarray:
+            return body(_scaled(images, data.peak)).numpy()
+
+        return extract
+
+    def _train(self, net: nn.Sequential, data: ImageData) -> None:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(_SEED, "probe"))
+            for layer in net:
+                if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                    layer.reset_parameters()
+        shuffle = Shuffle(_SEED, len(data.images), "probe")
+        optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=self.steps)
+        for step in range(self.steps):
+            positions = shuffle(step * _BATCH, _BATCH)
+            logits = net(_scaled(data.images[positions], data.peak))
+            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data.labels[positions]))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            rate.step()
+
+
+def _classifier(channels: int, dim: int, classes: int) -> nn.Sequential:
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(channels, dim // 2, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(dim // 2, dim, 3, padding=1, stride=2), nn.ReLU(),
+        nn.Conv2d(dim, dim, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * dim, dim), nn.ReLU(),
+        nn.Linear(dim, classes),
+    )
+
+
+def _scaled(images: np.ndarray, peak: int) -> object:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images)).float().mul_(2.0 / peak).sub_(1.0)

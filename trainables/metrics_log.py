@@ -1,0 +1,43 @@
+"""The log of a run: one JSON object per line in the run's folder, written before anything is reported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from trainables import atomic
+
+_NAME = "metrics.jsonl"
+
+
+def append(folder: Path, row: dict[str, Any]) -> None:
+    """Add one row and force it to the disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """All whole rows; a last line that was cut off by a crash is left out."""
+    path = folder / _NAME
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def drop_after(folder: Path, images: int) -> None:
+    """Forget rows later than the checkpoint that a run goes on from; they will be written again."""
+    rows = read(folder)
+    kept = [row for row in rows if row["images"] <= images]
+    if (folder / _NAME).exists():
+        atomic.write_text(folder / _NAME, "".join(json.dumps(row) + "\n" for row in kept))

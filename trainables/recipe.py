@@ -1,0 +1,134 @@
+"""A recipe: the complete, frozen, validated description of one training run. Importing this loads no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from trainables import data as data_sets
+from trainables import metrics, networks, sampling, schedules, targets, weightings
+from trainables import timesteps as policies
+from trainables.data import AnyData
+from trainables.data.digits import Digits
+from trainables.ema.profile import SIGMA_REL_MAX
+from trainables.errors import ConfigError, explain
+from trainables.method import Method, Settings
+from trainables.metrics import AnyFeatures
+from trainables.metrics.probe import Probe
+from trainables.networks import AnyNetwork
+from trainables.networks.edm2 import Edm2
+from trainables.optimiser import Adam
+from trainables.sampling import AnySampler
+from trainables.sampling.heun import Heun
+from trainables.schedules import AnySchedule
+from trainables.schedules.normal import EdmLognormal
+from trainables.targets import AnyTarget
+from trainables.targets.edm import EdmPreconditioned
+from trainables.timesteps import AnyTimesteps
+from trainables.timesteps.independent import Independent
+from trainables.weightings import AnyWeighting
+from trainables.weightings.edm import Edm
+from trainables.yaml_file import load_mapping
+
+FAMILIES: dict[str, Mapping[str, type[Method]]] = {
+    "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS, "schedule": schedules.KINDS,
+    "weighting": weightings.KINDS, "timesteps": policies.KINDS, "sampler": sampling.KINDS, "features": metrics.KINDS,
+}
+
+
+class Duration(Settings):
+    """How long to train, counted in images seen."""
+
+    images: int = Field(128_000, ge=1, description="training images in total")
+    batch_size: int = Field(128, ge=1, description="images per optimiser step, over all workers")
+
+
+class Ema(Settings):
+    """Which averages of the weights are followed and stored."""
+
+    sigma_rels: tuple[float, ...] = Field((0.05, 0.10), min_length=1, description="widths of the tracked power-function averages")
+    snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")
+
+    @model_validator(mode="after")
+    def _widths(self) -> Ema:
+        for width in self.sigma_rels:
+            if not 0 < width < SIGMA_REL_MAX:
+                raise ValueError(f"each width must lie between 0 and 1/sqrt(12) = {SIGMA_REL_MAX:.4f}; {width} does not")
+        if len(set(self.sigma_rels)) != len(self.sigma_rels):
+            raise ValueError("each width may be given once")
+        return self
+
+
+class Evaluation(Settings):
+    """How a set of weights is scored; the noise is fixed by `seed`, so that all variants see the same latents."""
+
+    features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance")
+    sampler: AnySampler = Field(default_factory=lambda: Heun(num_steps=12), description="sampler")
+    samples: int = Field(1_024, ge=2, description="generated images per score in the EMA sweep")
+    batch_size: int = Field(256, ge=1, description="generated images per batch")
+    every: int = Field(25_600, ge=1, description="training images between two intermediate scores")
+    interim_samples: int = Field(512, ge=2, description="generated images per intermediate score")
+    seed: int = Field(0, ge=0, description="seed of the evaluation noise, shared by all variants")
+
+
+class Recipe(Settings):
+    """Everything that decides a run's result."""
+
+    data: AnyData = Field(default_factory=Digits, description="images")
+    network: AnyNetwork = Field(default_factory=Edm2, description="denoiser")
+    target: AnyTarget = Field(default_factory=EdmPreconditioned, description="what the network predicts")
+    schedule: AnySchedule = Field(default_factory=EdmLognormal, description="density of noise levels in training")
+    weighting: AnyWeighting = Field(default_factory=Edm, description="loss weight by noise level")
+    timesteps: AnyTimesteps = Field(default_factory=Independent, description="how each image's level is drawn")
+    optimiser: Adam = Field(default_factory=Adam, description="Adam and its learning rate")
+    ema: Ema = Field(default_factory=Ema, description="averages of the weights")
+    duration: Duration = Field(default_factory=Duration, description="length of training")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="scoring")
+    max_nonfinite_steps: int = Field(10, ge=0, description="steps with a non-finite loss that are skipped before the run fails")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in training")
+
+    @model_validator(mode="after")
+    def _counts_fit_together(self) -> Recipe:
+        batch = self.duration.batch_size
+        for name, value in {
+            "duration.images": self.duration.images, "ema.snapshot_every": self.ema.snapshot_every,
+            "evaluation.every": self.evaluation.every,
+        }.items():
+            if value % batch:
+                below = value // batch * batch
+                near = f"{below} or {below + batch}" if below else f"{batch}"
+                raise ValueError(f"{name} must be a multiple of duration.batch_size = {batch}, and {value} is not: use {near}")
+        return self
+
+    @property
+    def canonical_json(self) -> str:
+        """The same text for the same run, whatever the order or spelling in the file."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def key(self) -> str:
+        """sha256 of the canonical JSON, hexadecimal."""
+        return hashlib.sha256(self.canonical_json.encode()).hexdigest()
+
+    @property
+    def variant_key(self) -> str:
+        """The key with the seed left out: equal for repetitions of one variant."""
+        return self.model_copy(update={"seed": 0}).key
+
+
+def make_recipe(fields: Mapping[str, Any], what: str = "recipe") -> Recipe:
+    """A recipe from plain data; a ConfigError has one line per problem."""
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(explain(error, what, FAMILIES, Recipe)) from None
+
+
+def load_recipe(path: Path) -> Recipe:
+    """A recipe from a YAML (or JSON) file."""
+    return make_recipe(load_mapping(path, "recipe"), f"recipe {path}")
