@@ -34,8 +34,12 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     from orchestrator.run import run_study
 
     definition, work, console = _load(study, set_), _work_folder(workdir), Console()
-    with Display(console, definition.metric) as display:
-        summary = run_study(definition, work, display, address, tracking_uri)
+    try:
+        with Display(console, definition.metric) as display:
+            summary = run_study(definition, work, display, address, tracking_uri)
+    except KeyboardInterrupt:
+        print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
     if summary.already_done:
         console.print(f"study {definition.name} is complete already; nothing was run", markup=False)
     _conclude(console, definition.name, work, tracking_uri)
@@ -105,11 +109,6 @@ def main() -> None:
     except UserError as error:
         print(f"snrlab: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
 
 
 def _load(study: str, assignments: list[str] | None) -> Any:

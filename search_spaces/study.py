@@ -120,7 +120,7 @@ class Study(Settings):
         return make_recipe(with_values(self.base, values), f"study {self.name}: trial")
 
 
-_FAMILIES: dict[str, Mapping[str, type[Method]]] = {
+FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "sampler": {"tpe": Tpe, "random": Random}, "early_stopping": {"asha": Asha, "none": NoStopping},
 }
 
@@ -128,7 +128,7 @@ _FAMILIES: dict[str, Mapping[str, type[Method]]] = {
 def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     """A study from plain data, checked to its edges; a ConfigError has one line per problem."""
     fields = _with_default_ranges(fields, where)
-    families = dict(_FAMILIES)
+    families = dict(FAMILIES)
     families |= dict.fromkeys(fields.get("space") or {}, DISTRIBUTIONS)
     try:
         study = Study.model_validate(fields)

@@ -43,7 +43,7 @@ def normal(seed: int, purpose: str, first: int, count: int, shape: tuple[int, ..
     angle = (bits[..., 1] >> 8).float().mul_(2.0**-23 * np.pi)  # in [-pi, pi)
     radius = high.log_().mul_(-2.0).sqrt_()
     values = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
-    return values.reshape(count, -1)[:, :size].reshape(count, *shape)
+    return values.flatten(1)[:, :size].reshape(count, *shape)
 
 
 def torch_seed(seed: int, purpose: str, index: int = 0) -> int:

@@ -121,7 +121,7 @@ class _Run:
         self.optimiser.param_groups[0]["lr"] = recipe.optimiser.learning_rate(images)
         loss = self._loss(images)
         loss.backward()
-        value = loss.item()
+        value = self._mean_over_ranks(loss.detach()).item()
         if math.isfinite(value):
             self.losses.append(value / math.prod(self.data.shape))
         else:
@@ -145,6 +145,12 @@ class _Run:
         noisy, wanted = self.denoiser.corrupt(clean, noise, log_snr)
         error = (self.model(noisy, log_snr, labels) - wanted).square().flatten(1).sum(1)
         return (weight * error).mean()
+
+    def _mean_over_ranks(self, value: Tensor) -> Tensor:
+        if self.ranks.world > 1:
+            torch.distributed.all_reduce(value)
+            value /= self.ranks.world
+        return value
 
     def _skip_nonfinite(self) -> None:
         """Zero what is not finite, as EDM2 does, and give up when it happens too often."""

@@ -32,11 +32,11 @@ class Parquet(DataSource):
 
         files = self._files()
         wanted = [c for c in (self.image_column, self.label_column) if c]
-        for column in wanted:
-            names = pq.read_schema(files[0]).names
-            if column not in names:
-                raise UserError(f"{files[0]}: there is no column '{column}'. Columns: {', '.join(names)}.{did_you_mean(column, names)}")
         try:
+            names = pq.read_schema(files[0]).names
+            for column in wanted:
+                if column not in names:
+                    raise UserError(f"{files[0]}: there is no column '{column}'. Columns: {', '.join(names)}.{did_you_mean(column, names)}")
             table = pa.concat_tables([pq.read_table(f, columns=wanted) for f in files])
         except pa.ArrowException as error:
             raise UserError(f"{self.path}: not readable as Parquet ({error})") from None

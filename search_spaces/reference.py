@@ -1,0 +1,65 @@
+"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference docs/reference.md`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+
+from search_spaces.study import FAMILIES as STUDY_FAMILIES
+from search_spaces.study import Compute, Search, Study, Sweep
+from trainables.method import Method
+from trainables.optimiser import Adam
+from trainables.recipe import FAMILIES, Duration, Ema, Evaluation, Recipe
+
+
+def reference() -> str:
+    """Every field of a study file: meaning, range, default, default search range."""
+    parts = [
+        "# Reference\n\nWritten by `python -m search_spaces.reference docs/reference.md`; do not edit.\n",
+        "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### sweep\n", _table(Sweep), "\n### compute\n", _table(Compute),
+        *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
+        "\n### optimiser\n", _table(Adam), "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
+        "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _families(families: Any, level: str) -> list[str]:
+    lines = []
+    for family, kinds in families.items():
+        lines.append(f"\n{level} {family}\n")
+        for kind, cls in kinds.items():
+            lines += [f"\n**`{kind}`** – {_first_paragraph(cls)}\n", _table(cls)]
+    return lines
+
+
+def _first_paragraph(cls: type[Method]) -> str:
+    return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+def _table(cls: type[BaseModel]) -> str:
+    rows = []
+    for name, field in cls.model_fields.items():
+        if name == "kind":
+            continue
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        search: Any = extra.get("search")
+        default = "required" if field.is_required() else "" if field.default_factory else f"`{field.default}`"
+        wanted = f"{search['low']:g} .. {search['high']:g}{' log' if search['log'] else ''}" if search else ""
+        rows.append(f"| `{name}` | {field.description or ''} | {_bounds(field.metadata)} | {default} | {wanted} |")
+    if not rows:
+        return "No settings.\n"
+    return "\n".join(["| field | meaning | allowed | default | `auto` |", "|---|---|---|---|---|", *rows]) + "\n"
+
+
+def _bounds(metadata: list[Any]) -> str:
+    signs = [(Gt, "> ", "gt"), (Ge, ">= ", "ge"), (Lt, "< ", "lt"), (Le, "<= ", "le")]
+    return ", ".join(f"{sign}{getattr(m, name):g}" for m in metadata for cls, sign, name in signs if isinstance(m, cls))
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference())

@@ -1,0 +1,97 @@
+"""The report page in a real browser: it needs no network, escapes what users wrote, and fits a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reports.load import EmaPoint, StudyResults, TrialResult
+from reports.page import render_page, write_page
+from reports.tables import rows, summary_lines
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+
+
+def results(**changes) -> StudyResults:
+    recipe = {"schedule.kind": "laplace", "schedule.b": "0.5", "schedule.mu": "0.0"}
+    trials = [
+        TrialResult(
+            number=n, variant=f"v{n}", seed=0, status=status, values={"weighting.gamma": 2.0 + n, "schedule.kind": "laplace"},
+            recipe_key=f"key{n}", commit="c0ffee", reason="boom <script>alert(1)</script>" if status == "failed" else "", recipe=recipe,
+            images=512, train_seconds=1.5, best=None if status == "failed" else 10.0 - n, sigma_rel=0.08,
+            curve=[(256, 20.0 - n), (512, 12.0 - n)], loss=[(256, 1.0), (512, 0.5)],
+            ema=[EmaPoint(s, 10.0 - n + abs(s - 0.08) * 30, 1e-3) for s in (0.05, 0.08, 0.12)],
+        )
+        for n, status in enumerate(["completed", "completed", "stopped", "failed"])
+    ]
+    fields = {
+        "name": "demo", "study_id": "i", "description": "<img src=x onerror=alert(2)> & more", "metric": "fd_probe",
+        "axes": ["weighting.gamma", "schedule.kind"], "definition": {"name": "demo", "note": "</pre><script>alert(3)</script>"},
+        "commit": "c0ffee", "status": "FINISHED", "importances": {"weighting.gamma": 0.7, "schedule.kind": 0.3}, "trials": trials,
+    }
+    return StudyResults(**{**fields, **changes})
+
+
+def browse(page: Path, *options: str, tmp_path: Path) -> str:
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+               "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}",
+               "--virtual-time-budget=8000", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_users_texts_are_escaped() -> None:
+    html = render_page(results())
+    ours = html.replace("<script>" + re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1], "", 1)  # Plotly itself
+    assert "<img src=x" not in ours and "alert(1)</script>" not in ours and "alert(3)</script>" not in ours
+    assert "&lt;img src=x onerror=alert(2)&gt; &amp; more" in ours
+
+
+def test_no_address_is_fetched() -> None:
+    html = render_page(results())
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?!data:)', html)
+
+
+def test_only_completed_trials_are_ranked() -> None:
+    assert [t.number for t in results().ranked] == [1, 0]
+    assert summary_lines(results())[0] == "study demo: 2 completed, 1 stopped, 1 failed"
+    assert rows(results())[3]["fd_probe"] is None
+    html = render_page(results())
+    assert "lies at the edge" not in html and "1 trials were stopped early" in html
+
+
+def test_an_optimum_at_the_edge_is_pointed_out() -> None:
+    study = results()
+    study.trials[1].sigma_rel = 0.12
+    assert "lies at the edge of the swept range" in render_page(study)
+
+
+def test_a_study_without_a_completed_trial_has_a_page() -> None:
+    assert "No trial has completed yet" in render_page(results(trials=[], importances={}))
+
+
+@needs_browser
+def test_charts_are_drawn_and_nothing_overflows(tmp_path: Path) -> None:
+    page = write_page(results(), tmp_path / "report.html")
+    measure = "document.title = 'width ' + document.documentElement.scrollWidth"
+    probe = f"<script>addEventListener('load', () => setTimeout(() => {{ {measure} }}, 500))</script>"
+    page.write_text(page.read_text().replace("</body>", probe + "</body>"))
+    dom = browse(page, "--window-size=390,844", "--dump-dom", tmp_path=tmp_path)
+    assert dom.count("main-svg") >= 4  # EMA curves, convergence, importance, densities
+    # Chromium's headless window is at least 500 pixels wide.
+    assert int(re.search(r"<title>width (\d+)</title>", dom)[1]) <= 500
+    assert "trial 1" in dom
+
+
+@needs_browser
+def test_a_finished_study_has_samples_and_prints(finished, tmp_path: Path) -> None:
+    folder, _ = finished
+    page = folder / "runs/small/report/index.html"
+    dom = browse(page, "--dump-dom", tmp_path=tmp_path)
+    assert dom.count('<img src="data:image/png') == 2 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
+    browse(page, f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path=tmp_path)
+    assert (tmp_path / "page.pdf").stat().st_size > 20_000

@@ -1,0 +1,93 @@
+"""Studies: conditions, default ranges, overrides, and errors found before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search_spaces.overrides import parse_assignment, with_values
+from search_spaces.space import suggest
+from search_spaces.study import bundled_studies, load_study, make_study
+from trainables.errors import ConfigError
+
+
+def test_every_bundled_study_is_valid() -> None:
+    assert "quickstart" in bundled_studies()
+    for name in bundled_studies():
+        assert load_study(name).name == name
+
+
+def test_conditional_parameters_are_asked_for_only_where_they_mean_something() -> None:
+    study = load_study("quickstart")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    kinds = set()
+    for _ in range(30):
+        values = suggest(study.space, search.ask())
+        kinds.add(values["schedule.kind"])
+        assert ("schedule.b" in values) == (values["schedule.kind"] == "laplace")
+        recipe = study.recipe(values)
+        assert recipe.schedule.kind == values["schedule.kind"]
+        assert recipe.weighting.gamma == values["weighting.gamma"]
+    assert kinds == {"cosine", "laplace", "edm_lognormal"}
+
+
+def test_auto_is_the_method_s_own_range() -> None:
+    gamma = load_study("quickstart").space["weighting.gamma"]
+    assert (gamma.low, gamma.high, gamma.log) == (1.0, 20.0, True)
+    study = make_study({"name": "x", "space": {
+        "schedule.kind": ["cosine", "laplace"], "schedule.b": {"kind": "auto", "when": {"schedule.kind": "laplace"}}}})
+    assert (study.space["schedule.b"].low, study.space["schedule.b"].high) == (0.25, 3.0)
+
+
+def test_a_new_kind_drops_the_settings_of_the_old_one() -> None:
+    base = {"schedule": {"kind": "laplace", "b": 1.0}, "optimiser": {"lr": 1}}
+    assert with_values(base, {"schedule.kind": "cosine"}) == {"schedule": {"kind": "cosine"}, "optimiser": {"lr": 1}}
+    assert with_values({"schedule": "cosine"}, {"schedule.b": 2, "schedule.kind": "laplace"}) == {"schedule": {"kind": "laplace", "b": 2}}
+    assert base["schedule"]["b"] == 1.0
+
+
+def test_set_overrides_any_field() -> None:
+    changes = dict(parse_assignment(t) for t in ["search.trials=3", "space.weighting.gamma={low: 2, high: 4}", "base.seed=7"])
+    study = load_study("quickstart", changes)
+    assert study.search.trials == 3 and study.space["weighting.gamma"].high == 4 and study.base_recipe.seed == 7
+
+
+@pytest.mark.parametrize(("path", "value", "words"), [
+    ("search.trails", 3, ["search.trails", "Did you mean 'trials'"]),
+    ("search.sampler", "tp", ["search.sampler", "Allowed:", "Did you mean 'tpe'"]),
+    ("space.weighting.gama", {"low": 1, "high": 2}, ["space.weighting.gama", "Did you mean 'gamma'"]),
+    ("space.schedule.kind", ["cosin"], ["space.schedule.kind = cosin", "Did you mean 'cosine'"]),
+    ("space.schedule.b", {"low": 0.3, "high": 2}, ["schedule.b", "no such field"]),  # the condition was forgotten
+    ("space.optimiser.lr", {"low": 1, "high": 0.1}, ["space.optimiser.lr", "must not be above"]),
+    ("space.schedule.b", {"low": 0.3, "high": 1, "when": {"shedule.kind": "laplace"}}, ["shedule.kind", "Did you mean 'schedule.kind'"]),
+    ("base.weighting.gamma", -1, ["base", "weighting.gamma", "-1", "greater than 0"]),
+    ("sweep.sigma_rels", [0.5], ["sweep.sigma_rels", "1/sqrt(12)"]),
+    ("search.early_stopping.grace_images", 77, ["grace_images", "77", "multiple of"]),
+    ("name", "../evil", ["name", "letters, digits"]),
+    ("space", None, ["space"]),
+    ("space.seed", "auto", ["space.seed", "no default range"]),
+])
+def test_mistakes_are_found_and_explained(path: str, value, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study("quickstart", {path: value})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_studies_and_assignments_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'quickstart'"):
+        load_study("quickstrat")
+    with pytest.raises(ConfigError, match="path=value"):
+        parse_assignment("search.trials")
+    (tmp_path / "s.yaml").write_text("name: a\nspace:\n  seed: {low: 1, high: 2\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_study(str(tmp_path / "s.yaml"))
+
+
+def test_conditions_in_a_circle_are_refused() -> None:
+    with pytest.raises(ConfigError, match="circle"):
+        make_study({"name": "x", "space": {"seed": {"low": 0, "high": 1, "step": 1, "when": {"optimiser.lr": 1}},
+                                           "optimiser.lr": {"low": 0.1, "high": 1, "when": {"seed": 1}}}})

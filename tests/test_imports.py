@@ -1,0 +1,50 @@
+"""The rooms of docs/architecture.md, and who may enter: kept by reading every import of every file."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "trainables": {"ray", "optuna", "mlflow", "orchestrator", "reports", "search_spaces"},
+    "search_spaces": {"torch", "ray", "mlflow", "orchestrator", "reports"},
+    "orchestrator": set(),
+    "reports": {"ray", "torch", "orchestrator"},
+}
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Top-level names of all imports but those for type checkers alone."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_package_imports_only_what_it_may(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        found = _imports(ast.parse(path.read_text())) & FORBIDDEN[package]
+        assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"
+
+
+def test_only_the_orchestrator_imports_ray() -> None:
+    others = [p for package in FORBIDDEN if package != "orchestrator" for p in (ROOT / package).rglob("*.py")]
+    assert not [p for p in others if "ray" in _imports(ast.parse(p.read_text()))]
+
+
+@pytest.mark.parametrize("module", ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli"])
+def test_settings_and_reports_load_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

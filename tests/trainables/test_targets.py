@@ -1,0 +1,47 @@
+"""Every target: network output and clean image determine each other, and losses convert by the stated Jacobian."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.log_snr import alpha_sigma, from_edm_sigma, noise_conditioning, to_decibel, to_edm_sigma, to_flow_time
+from trainables.targets import KINDS, make_target
+
+finite = st.floats(-3, 3)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+@given(log_snr=st.floats(-12, 12), clean=finite, noise=finite, wrong=st.floats(-1, 1))
+def test_round_trip_and_error_conversion(name: str, log_snr: float, clean: float, noise: float, wrong: float) -> None:
+    target = make_target(name)
+    alpha, sigma = alpha_sigma(log_snr)
+    output, noisy = target.training_target(clean, noise, log_snr), alpha * clean + sigma * noise
+    scale = 1 + np.exp(max(-log_snr, 0) / 2)
+    assert target.denoise(output, noisy, log_snr) == pytest.approx(clean, abs=1e-9 * scale)
+    error = float(target.denoise(output + wrong, noisy, log_snr) - clean)
+    assert error**2 == pytest.approx(wrong**2 * float(np.exp(target.log_jacobian(log_snr))), rel=1e-6, abs=1e-10 * scale)
+
+
+def test_edm_coefficients_equal_the_reference(golden_edm2) -> None:
+    values = golden_edm2["precond"]
+    sigma, sd = np.array(values["sigma"]), values["sigma_data"]
+    log_snr = from_edm_sigma(sigma, sd)
+    alpha, _ = alpha_sigma(log_snr)
+    np.testing.assert_allclose(noise_conditioning(log_snr, sd), values["c_noise"], rtol=1e-12)
+    # x = z/c_in and D = sigma_data * y, so c_skip x = sigma_data alpha z and c_out F = sigma_data sigma F.
+    skip, out = make_target("edm").to_clean(*alpha_sigma(log_snr))
+    np.testing.assert_allclose(skip * sd * np.array(values["c_in"]), values["c_skip"], rtol=1e-12)
+    np.testing.assert_allclose(out * sd, values["c_out"], rtol=1e-12)
+    np.testing.assert_allclose(alpha / sd, values["c_in"], rtol=1e-12)
+
+
+@given(st.floats(-30, 30))
+def test_coordinates_agree(log_snr: float) -> None:
+    alpha, sigma = alpha_sigma(log_snr)
+    assert alpha**2 + sigma**2 == pytest.approx(1, rel=1e-12)
+    assert from_edm_sigma(to_edm_sigma(log_snr)) == pytest.approx(log_snr, abs=1e-12)
+    assert to_decibel(log_snr) == pytest.approx(20 * np.log10(alpha / sigma), rel=1e-9, abs=1e-9)
+    assert to_flow_time(log_snr) == pytest.approx(sigma / (alpha + sigma), rel=1e-12)

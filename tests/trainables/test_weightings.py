@@ -1,0 +1,77 @@
+"""Every weighting against the public Min-SNR implementation, its formula, and the identities between targets."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import GOLDEN
+from trainables.errors import ConfigError
+from trainables.weightings import KINDS, loss_weight
+
+CASES = json.loads((GOLDEN / "loss_weights.json").read_text())["cases"]
+NAMES = sorted(KINDS)
+LOG_SNR = np.linspace(-18, 18, 73)
+SNR = np.exp(LOG_SNR)
+FORMULAS = {  # methods section 1, on the x0 loss
+    "snr": ({}, SNR), "truncated_snr": ({}, np.maximum(SNR, 1)), "min_snr": ({"gamma": 5}, np.minimum(SNR, 5)),
+    "max_snr": ({"gamma": 5}, np.maximum(SNR, 5)), "soft_min_snr": ({"gamma": 3}, SNR * 3 / (SNR + 3)),
+    "p2": ({"k": 2, "gamma": 0.7}, SNR / (2 + SNR) ** 0.7), "edm": ({}, SNR + 1),
+    "sigmoid": ({"bias": 1.5}, SNR / (1 + np.exp(LOG_SNR - 1.5))), "constant": ({"on": "eps"}, SNR),
+}
+PER_TARGET = {"x0": 1.0, "eps": 1 / SNR, "v": 1 / (SNR + 1), "edm": 1 / (SNR + 1), "flow": 1 / (1 + np.sqrt(SNR)) ** 2}
+
+
+def test_every_weighting_has_its_formula_here() -> None:
+    assert set(FORMULAS) == set(NAMES)
+
+
+@pytest.mark.parametrize("target", PER_TARGET)
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_its_formula_on_every_target(name: str, target: str) -> None:
+    params, expected = FORMULAS[name]
+    expected = expected * PER_TARGET[target]
+    np.testing.assert_allclose(loss_weight(name, LOG_SNR, target, **params), expected, rtol=1e-12)
+    np.testing.assert_allclose(loss_weight(name, torch.tensor(LOG_SNR), target, **params), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['schedule']}-{c['target']}-{c['weighting']}")
+def test_equals_the_public_implementation(case: dict) -> None:
+    # The reference works from float32 alpha and sigma: its log SNR and weights agree with each other to 2e-7 only.
+    name, _, gamma = case["weighting"].rpartition("_")
+    known = {"trunc": "truncated_snr", "": case["weighting"]}.get(name, name)
+    params = {"gamma": float(gamma)} if known in ("min_snr", "max_snr") else {}
+    weight = loss_weight(known, np.array(case["log_snr"]), case["target"], **params)
+    np.testing.assert_allclose(weight, case["weight"], rtol=5e-7)
+
+
+@pytest.mark.parametrize("target", PER_TARGET)
+def test_constant_is_constant_on_the_network_s_own_target(target: str) -> None:
+    np.testing.assert_allclose(loss_weight("constant", LOG_SNR, target), 1.0, rtol=1e-12)
+
+
+@given(st.floats(-40, 40), st.floats(0.01, 1e4))
+def test_min_snr_clips_the_eps_weight_at_one(log_snr: float, gamma: float) -> None:
+    assert loss_weight("min_snr", log_snr, "eps", gamma=gamma) == pytest.approx(min(1.0, gamma * math.exp(-log_snr)), rel=1e-9)
+
+
+def test_limits_at_zero_and_infinite_snr() -> None:
+    ends = np.array([-np.inf, np.inf])
+    np.testing.assert_allclose(loss_weight("min_snr", ends, "v", gamma=5), [0, 0], atol=1e-300)  # not 1 at zero terminal SNR
+    np.testing.assert_allclose(loss_weight("min_snr", ends, "eps", gamma=5), [1, 0], atol=1e-300)
+
+
+def test_gamma_may_be_an_integer_tensor() -> None:
+    assert loss_weight("min_snr", np.array(0.0), "x0", gamma=torch.tensor(5)) == 1.0
+
+
+@pytest.mark.parametrize(("gamma", "message"), [(0, "greater than 0"), (float("nan"), "finite"), (float("inf"), "use kind: snr")])
+def test_impossible_gamma_is_explained(gamma: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"gamma.*{message}"):
+        loss_weight("min_snr", 0.0, "eps", gamma=gamma)

@@ -1,0 +1,68 @@
+"""Train one recipe without Ray; writes the same files as a trial of a study.
+
+    python -m trainables recipe.yaml --output runs/one
+    torchrun --nproc-per-node 2 -m trainables recipe.yaml --output runs/one
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from trainables.errors import TrainingFailed, UserError
+from trainables.recipe import Recipe, load_recipe
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainables", description="Train one recipe without Ray.")
+    parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
+    parser.add_argument("--output", type=Path, help="folder of the run (default: runs/recipes/KEY)")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder shared by runs (feature networks)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--sweep", type=float, nargs="*", metavar="SIGMA_REL", help="score these EMA lengths at the end")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _run(load_recipe(chosen.recipe), chosen)
+    except UserError as error:
+        print(f"trainables: {error}", file=sys.stderr)
+        return 2
+    except TrainingFailed as error:
+        print(f"trainables: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("trainables: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
+    import torch
+
+    from trainables.sweep import sweep
+    from trainables.training import Ranks, train
+
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    if world > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    output = (chosen.output or Path("runs/recipes") / recipe.key[:12]).absolute()
+    try:
+        for progress in train(recipe, output, chosen.cache.absolute(), Ranks(rank, world, device)):
+            if rank == 0:
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
+                print(f"{progress.images} images: {shown}", flush=True)
+    finally:
+        if world > 1:
+            torch.distributed.destroy_process_group()
+    if rank == 0:
+        for point in sweep(recipe, output, chosen.cache.absolute(), chosen.sweep) if chosen.sweep else []:
+            print(f"sigma_rel {point.sigma_rel:g}: {recipe.evaluation.features.metric} {point.distance:.4f}", flush=True)
+        print(output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
