@@ -117,10 +117,10 @@ class StudySearch(OptunaSearch):
 def importances(storage: JournalStorage, study: Study) -> dict[str, float]:
     """Share of the objective's variance that each searched parameter explains (fANOVA, Hutter et al. 2014).
 
-    Empty where there are fewer than four completed trials, or nothing varies.
+    Empty where there are fewer than three completed trials, or nothing varies.
     """
     loaded = optuna.load_study(study_name=study.name, storage=storage)
-    if len(loaded.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 4:
+    if len(loaded.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 3:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=study.search.seed)
     try:

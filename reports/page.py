@@ -33,7 +33,7 @@ def render_page(results: StudyResults) -> str:
          f"and are not comparable with the final {results.metric}.", figures.convergence(results)),
     ]
     if results.importances:
-        hint = "With few trials this is a hint, not a finding."
+        hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
         charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))
     density = figures.densities(results)
     if density:

@@ -15,6 +15,7 @@ from trainables.metrics.features import Extractor
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
 from trainables.randomness import normal
 from trainables.recipe import Evaluation, Recipe
+from trainables.sampling.guidance import Guidance, guided
 
 GRID_IMAGES = 64
 
@@ -36,19 +37,22 @@ class Evaluator:
         self._extract: Extractor = settings.features.prepare(data, cache)
         self._reference = self._statistics_of(data.images)
 
-    def score(self, denoiser: Denoiser, samples: int) -> Score:
-        """Generate `samples` images; image i is the same whatever the number of images, batches or workers."""
+    def score(self, denoiser: Denoiser, samples: int, weaker: Denoiser | None = None) -> Score:
+        """Generate `samples` images; image i is the same whatever the number of images, batches or workers.
+
+        `weaker` is the guide where the evaluation asks for autoguidance; without one, sampling is not guided.
+        """
         statistics = FeatureStatistics(self._reference.dim)
         examples: list[np.ndarray] = []
         for first in range(0, samples, self.settings.batch_size):
-            images = self.generate(denoiser, first, min(self.settings.batch_size, samples - first))
+            images = self.generate(denoiser, first, min(self.settings.batch_size, samples - first), weaker)
             statistics.update(self._extract(images))
             if first < GRID_IMAGES:
                 examples.append(images)
         return Score(frechet_distance(statistics, self._reference), np.concatenate(examples)[:GRID_IMAGES])
 
     @torch.inference_mode()
-    def generate(self, denoiser: Denoiser, first: int, count: int) -> np.ndarray:
+    def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None) -> np.ndarray:
         """Images first .. first + count - 1 as uint8; labels go round the classes."""
         device = next(denoiser.parameters()).device
         was_training = denoiser.training
@@ -57,7 +61,10 @@ class Evaluator:
         labels = None
         if self.data.classes:
             labels = one_hot(torch.arange(first, first + count, device=device) % self.data.classes, self.data.classes)
-        images = self.settings.sampler.sample(lambda x, sigma: denoiser.denoise(x, sigma, labels), noise)
+        guidance = self.settings.guidance
+        if guidance.by == "weaker" and weaker is None:
+            guidance = Guidance()  # while training, the earlier average that would guide is not at hand
+        images = self.settings.sampler.sample(guided(guidance, denoiser, labels, weaker), noise)
         denoiser.train(was_training)
         return self.data.to_bytes(images / SIGMA_DATA)
 

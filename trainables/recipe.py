@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from trainables import data as data_sets
 from trainables import metrics, networks, sampling, schedules, targets, weightings
 from trainables import timesteps as policies
+from trainables.arithmetic import Arithmetic
 from trainables.data import AnyData
 from trainables.data.digits import Digits
 from trainables.ema.profile import SIGMA_REL_MAX
@@ -24,6 +25,7 @@ from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
 from trainables.optimiser import Adam
 from trainables.sampling import AnySampler
+from trainables.sampling.guidance import Guidance
 from trainables.sampling.heun import Heun
 from trainables.schedules import AnySchedule
 from trainables.schedules.normal import EdmLognormal
@@ -36,7 +38,8 @@ from trainables.weightings.edm import Edm
 from trainables.yaml_file import load_mapping
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {
-    "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS, "schedule": schedules.KINDS,
+    "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS,
+    "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
     "weighting": weightings.KINDS, "timesteps": policies.KINDS, "sampler": sampling.KINDS, "features": metrics.KINDS,
 }
 
@@ -69,6 +72,7 @@ class Evaluation(Settings):
 
     features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance")
     sampler: AnySampler = Field(default_factory=lambda: Heun(num_steps=12), description="sampler")
+    guidance: Guidance = Field(default_factory=Guidance, description="guidance in sampling")
     samples: int = Field(1_024, ge=2, description="generated images per score in the EMA sweep")
     batch_size: int = Field(256, ge=1, description="generated images per batch")
     every: int = Field(25_600, ge=1, description="training images between two intermediate scores")
@@ -84,11 +88,19 @@ class Recipe(Settings):
     target: AnyTarget = Field(default_factory=EdmPreconditioned, description="what the network predicts")
     schedule: AnySchedule = Field(default_factory=EdmLognormal, description="density of noise levels in training")
     weighting: AnyWeighting = Field(default_factory=Edm, description="loss weight by noise level")
+    label_dropout: float = Field(0.0, ge=0, le=1, description="share of training images without their label (for guidance by oneself)")
+    importance_base: AnySchedule | None = Field(
+        None, description="draw from `schedule`, but weight by importance_base/schedule: the expected loss is then that of this density"
+    )
     timesteps: AnyTimesteps = Field(default_factory=Independent, description="how each image's level is drawn")
     optimiser: Adam = Field(default_factory=Adam, description="Adam and its learning rate")
+    arithmetic: Arithmetic = Field(default_factory=Arithmetic, description="number formats, gradient accumulation")
     ema: Ema = Field(default_factory=Ema, description="averages of the weights")
     duration: Duration = Field(default_factory=Duration, description="length of training")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="scoring")
+    diagnostics_every: int = Field(
+        0, ge=0, description="images between two looks at gradients and magnitudes by noise level; 0 is never"
+    )
     max_nonfinite_steps: int = Field(10, ge=0, description="steps with a non-finite loss that are skipped before the run fails")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in training")
 
@@ -97,7 +109,7 @@ class Recipe(Settings):
         batch = self.duration.batch_size
         for name, value in {
             "duration.images": self.duration.images, "ema.snapshot_every": self.ema.snapshot_every,
-            "evaluation.every": self.evaluation.every,
+            "evaluation.every": self.evaluation.every, "diagnostics_every": self.diagnostics_every,
         }.items():
             if value % batch:
                 below = value // batch * batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -9,21 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables import atomic, checkpoint, metrics_log
+from trainables.batch import Batch, average_gradients, gather, image_losses
 from trainables.build import build_denoiser
 from trainables.checkpoint import Counters
 from trainables.denoiser import one_hot
+from trainables.diagnostics import Diagnostics
 from trainables.ema.snapshots import write_snapshot
 from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, TrainingFailed
 from trainables.evaluation import evaluator_of
-from trainables.networks.magnitude import project_weights
+from trainables.networks.modules.magnitude import project_weights
 from trainables.progress import Progress
-from trainables.randomness import Shuffle, normal, torch_seed
+from trainables.randomness import Shuffle, normal, torch_seed, uniform
 from trainables.recipe import Recipe
+from trainables.timesteps.policy import Step
 
 SNAPSHOTS = "snapshots"
 
@@ -63,16 +67,20 @@ class _Run:
         self.recipe, self.folder, self.cache, self.ranks = recipe, folder, cache, ranks
         self.data = recipe.data.load()
         self.shuffle = Shuffle(recipe.seed, len(self.data.images))
+        self.draws = recipe.timesteps.start(recipe.schedule, recipe.seed, recipe.duration.batch_size)
         self.denoiser = build_denoiser(recipe, self.data).to(ranks.device)
+        self.head = self._build_head()
         adam = recipe.optimiser
-        self.optimiser = torch.optim.Adam(
-            self.denoiser.parameters(), lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True
-        )
+        parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
+        self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
-        restored = checkpoint.restore(folder, recipe.key, self.denoiser, self.optimiser, self.ema)
-        self.counters = restored or Counters()
-        self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False) if ranks.world > 1 else self.denoiser
+        self.counters = Counters()
+        self._restore()
+        self.model: nn.Module = self.denoiser
+        if ranks.world > 1:
+            self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
         self.losses: list[float] = []
+        self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
             atomic.write_text(folder / "recipe.json", recipe.canonical_json)
             metrics_log.drop_after(folder, self.counters.images)
@@ -100,7 +108,11 @@ class _Run:
             "images_per_second": images_per_second,
             "train_seconds": self.counters.train_seconds,
             "nonfinite_steps": float(self.counters.nonfinite_steps),
+            **self.diagnostics.take(), **self.draws.report(),
         }
+        density = self.draws.density()
+        if density is not None:
+            metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
         if self.ranks.rank == 0:
             evaluator = evaluator_of(self.recipe, self.cache)
             averaged = build_denoiser(self.recipe, self.data).to(self.ranks.device)
@@ -109,53 +121,87 @@ class _Run:
             score = evaluator.score(averaged, self.recipe.evaluation.interim_samples)
             metrics[f"interim_{evaluator.metric}"] = score.distance
             metrics_log.append(self.folder, {"images": self.counters.images, "time": time.time(), **metrics})
-            checkpoint.save(self.folder, self.recipe.key, self.counters, self.denoiser, self.optimiser, self.ema)
+            checkpoint.save(self.folder, self.recipe.key, self.counters, self._state())
         return Progress(self.counters.images, metrics, self.done)
 
     def _step(self) -> None:
         """One optimiser step on this rank's share of the global batch."""
         recipe, images = self.recipe, self.counters.images
         project_weights(self.denoiser)
+        if self.head:
+            project_weights(self.head)
         if getattr(recipe.network, "dropout", 0.0):
             torch.manual_seed(torch_seed(recipe.seed, f"dropout/{self.ranks.rank}", images))
         self.optimiser.param_groups[0]["lr"] = recipe.optimiser.learning_rate(images)
-        loss = self._loss(images)
-        loss.backward()
-        value = self._mean_over_ranks(loss.detach()).item()
+        batch = self._next_batch()
+        after = self.draws.around_step(Step(
+            self.denoiser, batch.clean, batch.labels, images // recipe.duration.batch_size, batch.first,
+            self.ranks.rank, self.ranks.world, self._gather,
+        ))
+        self.diagnostics.before_step(batch, images)
+        losses = self._backward(batch)
+        everyone = self._gather(losses)
+        value = everyone.mean().item()
         if math.isfinite(value):
             self.losses.append(value / math.prod(self.data.shape))
+            if self.draws.observes_losses or self.diagnostics.wanted:
+                levels = self._gather(batch.log_snr).double().cpu().numpy()
+                observed = everyone.double().cpu().numpy()
+                self.diagnostics.observe(levels, observed / math.prod(self.data.shape))
+                self.draws.observe(levels, observed)
         else:
             self._skip_nonfinite()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        if after:
+            after()
 
-    def _loss(self, images: int) -> Tensor:
-        """Weighted squared error, summed over pixels and averaged over the batch as in EDM2."""
-        recipe, device, batch = self.recipe, self.ranks.device, self.recipe.duration.batch_size
-        count = batch // self.ranks.world
-        first = images + self.ranks.rank * count  # global index of this rank's first sample
+    def _next_batch(self) -> Batch:
+        """This rank's images, noise, levels and weights: all functions of the global sample index."""
+        recipe, device = self.recipe, self.ranks.device
+        count = recipe.duration.batch_size // self.ranks.world
+        first = self.counters.images + self.ranks.rank * count
         positions = self.shuffle(first, count)
-        levels = recipe.timesteps.draw(recipe.schedule, recipe.seed, first, count, batch)
-        log_snr = torch.from_numpy(levels).to(device)
-        weight = recipe.weighting.weight(log_snr, recipe.target).float()
-        log_snr = log_snr.float()
         clean = self.data.whitened(positions).to(device)
+        levels, correction = self.draws.draw(first, count, clean)
+        log_snr = torch.from_numpy(levels).to(device)
+        weight = recipe.weighting.weight(log_snr, recipe.target)
+        if correction is not None:
+            weight = weight * torch.from_numpy(correction).to(device)
+        if recipe.importance_base is not None:
+            weight = weight * (recipe.importance_base.log_prob(log_snr) - recipe.schedule.log_prob(log_snr)).exp()
         noise = normal(recipe.seed, "training noise", first, count, self.data.shape).to(device)
         labels = one_hot(torch.from_numpy(self.data.labels[positions]).to(device), self.data.classes)
-        noisy, wanted = self.denoiser.corrupt(clean, noise, log_snr)
-        error = (self.model(noisy, log_snr, labels) - wanted).square().flatten(1).sum(1)
-        return (weight * error).mean()
+        if labels is not None and recipe.label_dropout:
+            kept = uniform(recipe.seed, "label dropout", first, count) >= recipe.label_dropout
+            labels = labels * torch.from_numpy(kept).to(device)[:, None]
+        return Batch(first, clean, noise, labels, log_snr.float(), weight.float())
 
-    def _mean_over_ranks(self, value: Tensor) -> Tensor:
-        if self.ranks.world > 1:
-            torch.distributed.all_reduce(value)
-            value /= self.ranks.world
-        return value
+    def _backward(self, batch: Batch) -> Tensor:
+        """Gradients of the mean loss over the global batch, in parts of at most `micro_batch` images; the losses [count]."""
+        settings = self.recipe.arithmetic
+        parts = batch.split(settings.micro_batch or len(batch))
+        losses = []
+        for i, part in enumerate(parts):
+            last = i == len(parts) - 1
+            wait = contextlib.nullcontext() if last or self.ranks.world == 1 else self.model.no_sync()  # type: ignore[operator]
+            with wait:
+                loss = image_losses(self.model, self.denoiser, part, settings, self.head)
+                (loss.sum() * (settings.loss_scaling / len(batch))).backward()
+            losses.append(loss.detach())
+        if settings.loss_scaling != 1.0:
+            torch._foreach_div_([p.grad for p in self.optimiser.param_groups[0]["params"] if p.grad is not None], settings.loss_scaling)
+        if self.head:
+            average_gradients(self.head, self.ranks.world)
+        return torch.cat(losses)
+
+    def _gather(self, values: Tensor) -> Tensor:
+        return gather(values, self.ranks.world)
 
     def _skip_nonfinite(self) -> None:
         """Zero what is not finite, as EDM2 does, and give up when it happens too often."""
         self.counters.nonfinite_steps += 1
-        for parameter in self.denoiser.parameters():
+        for parameter in self.optimiser.param_groups[0]["params"]:
             if parameter.grad is not None:
                 torch.nan_to_num(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0, out=parameter.grad)
         if self.counters.nonfinite_steps > self.recipe.max_nonfinite_steps:
@@ -171,3 +217,25 @@ class _Run:
         for width, tensors in self.ema.averages.items():
             write_snapshot(self.folder / SNAPSHOTS, self.counters.images, width, tensors, names)
 
+    def _build_head(self) -> nn.Module | None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(self.recipe.seed, "weighting head"))
+            head = self.recipe.weighting.head()
+        return head.to(self.ranks.device) if head else None
+
+    def _restore(self) -> None:
+        stored = checkpoint.load(self.folder, self.recipe.key)
+        if stored:
+            self.counters, tensors = stored
+            self.draws.restore({k.removeprefix("draws/"): v for k, v in tensors.items() if k.startswith("draws/")})
+            with torch.no_grad():
+                for name, tensor in self._state().items():
+                    if not name.startswith("draws/"):
+                        tensor.copy_(tensors[name])
+
+    def _state(self) -> dict[str, Tensor]:
+        named = {f"network/{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
+        named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
+        named |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser_tensors(self.optimiser).items()}
+        named |= {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
+        return named | {f"draws/{name}": tensor for name, tensor in self.draws.state().items()}

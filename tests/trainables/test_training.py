@@ -112,3 +112,82 @@ def test_command_line_trains_scores_and_explains(tmp_path: Path, cache: Path, ca
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"recipe.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots"}
     assert main([str(tmp_path / "none.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("policy", [
+    {"kind": "loss_second_moment", "cells": 4, "history": 1}, {"kind": "speed"},
+    {"kind": "adaptive", "levels": 16, "update_every": 2, "chosen": 2, "queue": 4},
+], ids=lambda p: p["kind"])
+def test_learning_policies_resume_bit_for_bit(policy: dict, tmp_path: Path, cache: Path) -> None:
+    recipe = make_recipe(tiny_fields(timesteps=policy, schedule="cosine", target="v"))
+    whole = list(train(recipe, tmp_path / "a", cache))
+    cut = train(recipe, tmp_path / "b", cache)
+    next(cut)
+    cut.close()
+    resumed = list(train(recipe, tmp_path / "b", cache))
+    assert resumed[-1].metrics["loss"] == whole[-1].metrics["loss"]
+    assert (final_weights(tmp_path / "a") == final_weights(tmp_path / "b")).all()
+    if policy["kind"] != "speed":
+        assert np.mean([v for k, v in whole[-1].metrics.items() if k.startswith("density/")]) == pytest.approx(1)
+    if policy["kind"] == "adaptive":  # per update 2 (16 + 32 * 2) evaluations, each 2 steps of 32 images
+        assert whole[-1].metrics["policy/extra_evaluations_per_image"] == pytest.approx(2 * (16 + 64) / 64)
+
+
+def test_uncertainty_learns_and_resumes(tmp_path: Path, cache: Path) -> None:
+    recipe = make_recipe(tiny_fields(weighting="uncertainty"))
+    whole = list(train(recipe, tmp_path / "a", cache))
+    cut = train(recipe, tmp_path / "b", cache)
+    next(cut)
+    cut.close()
+    assert list(train(recipe, tmp_path / "b", cache))[-1].metrics["loss"] == whole[-1].metrics["loss"]
+    plain = list(train(make_recipe(tiny_fields()), tmp_path / "c", cache))
+    assert plain[-1].metrics["loss"] != whole[-1].metrics["loss"]
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, cache: Path) -> None:
+    for name, arithmetic in {"whole": {}, "parts": {"micro_batch": 8}, "scaled": {"loss_scaling": 64.0}}.items():
+        list(train(make_recipe(tiny_fields(arithmetic=arithmetic)), tmp_path / name, cache))
+    for name in ("parts", "scaled"):
+        np.testing.assert_allclose(final_weights(tmp_path / "whole"), final_weights(tmp_path / name), rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_trains(tmp_path: Path, cache: Path) -> None:
+    full = list(train(make_recipe(tiny_fields()), tmp_path / "full", cache))
+    half = list(train(make_recipe(tiny_fields(arithmetic={"precision": "bf16"})), tmp_path / "half", cache))
+    assert half[-1].metrics["loss"] == pytest.approx(full[-1].metrics["loss"], rel=0.02)
+
+
+def test_importance_correction_keeps_the_expected_loss_of_the_base_density(tmp_path: Path, cache: Path) -> None:
+    common = {"duration": {"images": 2048, "batch_size": 64}, "optimiser": {"lr": 1e-9}, "ema": {"snapshot_every": 2048}}
+    weighting = {"kind": "min_snr", "gamma": 1}  # bounded on x0: an untrained network's loss is the mean of min(SNR, 1)
+    plain = tiny_fields(**common, schedule={"kind": "laplace", "b": 1.0}, weighting=weighting, target="x0")
+    other = tiny_fields(**common, schedule={"kind": "laplace", "b": 2.0}, importance_base={"kind": "laplace", "b": 1.0},
+                        weighting=weighting, target="x0")
+    for fields in (plain, other):
+        fields["evaluation"] = {**fields["evaluation"], "every": 2048}
+    losses = [list(train(make_recipe(f), tmp_path / str(i), cache))[-1].metrics["loss"] for i, f in enumerate((plain, other))]
+    assert losses[0] == pytest.approx(0.75, rel=0.05) and losses[1] == pytest.approx(losses[0], rel=0.05)
+    corrected = make_recipe(other)
+    levels = corrected.schedule.sample(400_000, 0)
+    ratio = np.exp(corrected.importance_base.log_prob(levels) - corrected.schedule.log_prob(levels))
+    assert ratio.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_diagnostics_show_each_noise_level(tmp_path: Path, cache: Path) -> None:
+    quiet = list(train(make_recipe(tiny_fields()), tmp_path / "quiet", cache))
+    loud = list(train(make_recipe(tiny_fields(diagnostics_every=64)), tmp_path / "loud", cache))
+    assert (final_weights(tmp_path / "quiet") == final_weights(tmp_path / "loud")).all()  # looking changes nothing
+    names = {key.split("/")[0] for key in loud[-1].metrics}
+    assert {"loss", "grad_norm", "grad_variance", "grad_cosine", "weight_rms", "activation_rms"} <= names
+    assert all(np.isfinite(v) for v in loud[-1].metrics.values())
+    assert -1 <= loud[-1].metrics["grad_cosine/mean"] <= 1
+    assert "grad_norm" not in {key.split("/")[0] for key in quiet[-1].metrics}
+
+
+@pytest.mark.parametrize("guidance", [{"weight": 1.5}, {"weight": 1.5, "by": "weaker", "weaker_share": 0.25}], ids=["own", "weaker"])
+def test_guided_evaluation_differs_from_plain(guidance: dict, tmp_path: Path, cache: Path) -> None:
+    fields = tiny_fields(label_dropout=0.1)
+    recipe = make_recipe(fields)
+    list(train(recipe, tmp_path, cache))
+    fields["evaluation"] = {**fields["evaluation"], "guidance": guidance}
+    assert sweep(make_recipe(fields), tmp_path, cache, [0.1])[0].distance != sweep(recipe, tmp_path, cache, [0.1])[0].distance

@@ -24,6 +24,7 @@ FORMULAS = {  # methods section 1, on the x0 loss
     "max_snr": ({"gamma": 5}, np.maximum(SNR, 5)), "soft_min_snr": ({"gamma": 3}, SNR * 3 / (SNR + 3)),
     "p2": ({"k": 2, "gamma": 0.7}, SNR / (2 + SNR) ** 0.7), "edm": ({}, SNR + 1),
     "sigmoid": ({"bias": 1.5}, SNR / (1 + np.exp(LOG_SNR - 1.5))), "constant": ({"on": "eps"}, SNR),
+    "uncertainty": ({"base": {"kind": "min_snr", "gamma": 5}}, np.minimum(SNR, 5)),  # u = 0
 }
 PER_TARGET = {"x0": 1.0, "eps": 1 / SNR, "v": 1 / (SNR + 1), "edm": 1 / (SNR + 1), "flow": 1 / (1 + np.sqrt(SNR)) ** 2}
 
@@ -65,6 +66,13 @@ def test_limits_at_zero_and_infinite_snr() -> None:
     ends = np.array([-np.inf, np.inf])
     np.testing.assert_allclose(loss_weight("min_snr", ends, "v", gamma=5), [0, 0], atol=1e-300)  # not 1 at zero terminal SNR
     np.testing.assert_allclose(loss_weight("min_snr", ends, "eps", gamma=5), [1, 0], atol=1e-300)
+
+
+def test_uncertainty_explains_a_wrong_base() -> None:
+    with pytest.raises(ConfigError, match=r"base.*Did you mean 'min_snr'"):
+        loss_weight("uncertainty", 0.0, "eps", base="minsnr")
+    with pytest.raises(ConfigError, match="cannot stand on itself"):
+        loss_weight("uncertainty", 0.0, "eps", base="uncertainty")
 
 
 def test_gamma_may_be_an_integer_tensor() -> None:

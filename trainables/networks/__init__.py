@@ -1,14 +1,13 @@
-"""Denoiser networks: each has a settings file without torch, and a module file that it builds from."""
+"""Denoiser networks: a settings file each, found by itself; the torch modules that they build are in `modules/`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.method import one_of
-from trainables.networks.edm2 import Edm2
+from trainables.method import kinds_in, one_of
 from trainables.networks.network import Network
 
-KINDS: dict[str, type[Network]] = {"edm2": Edm2}
+KINDS = kinds_in(__name__, Network)
 
 if TYPE_CHECKING:
     AnyNetwork = Network

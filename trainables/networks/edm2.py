@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from trainables.errors import ConfigError, did_you_mean
 from trainables.method import searchable
 from trainables.networks.network import Network
 
@@ -27,24 +28,48 @@ class Edm2(Network):
     res_balance: float = Field(0.3, ge=0, le=1, description="share of the residual branch")
     attn_balance: float = Field(0.3, ge=0, le=1, description="share of the attention branch")
     dropout: float = searchable(0.0, low=0.0, high=0.2, ge=0, lt=1, description="dropout in the residual branch")
+    weight_norm: Literal["forced", "standard", "none"] = Field(
+        "forced", description="forced: weights are kept at unit norm (configs E-G); standard: normed in use only (D); none (A-C)"
+    )
+    magnitude_preserving: bool = Field(True, description="scaled SiLU, sums, concatenation and Fourier features (config G)")
+    learned_gains: bool = Field(True, description="zero-initialised gains per block and at the output (config G)")
+    normalisation: Literal["pixel", "group"] = Field(
+        "pixel", description="pixel norm in the encoder (configs F, G), or group norm without mean or affine maps before each SiLU (C-E)"
+    )
+    cosine_attention: bool = Field(True, description="queries, keys and values of unit norm (configs C-G)")
+    constant_channel: bool = Field(True, description="an input channel of ones in place of biases (configs C-G)")
 
     def check(self, resolution: int) -> None:
-        divisor = 2 ** (len(self.mult) - 1)
-        if resolution % divisor:
-            raise ValueError(
-                f"{len(self.mult)} levels halve the images {len(self.mult) - 1} times, but their resolution is {resolution}; "
-                f"use at most {_levels_for(resolution)} entries in mult"
-            )
+        check_halvings(len(self.mult), resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
-        from trainables.networks.edm2_unet import Edm2UNet
+        from trainables.networks.modules.edm2_unet import Edm2UNet
 
         self.check(resolution)
         return Edm2UNet(self, channels, resolution, classes)
 
 
-def _levels_for(resolution: int) -> int:
-    levels = 1
-    while resolution % 2 == 0:
-        resolution, levels = resolution // 2, levels + 1
-    return levels
+# Model channels of the published sizes (Karras et al. 2024, table 6) and of ours for 8 to 32 pixels.
+SIZES = {"tiny-8": 8, "tiny-16": 16, "tiny-32": 32, "XXS": 64, "XS": 128, "S": 192, "M": 256, "L": 320, "XL": 384, "XXL": 448}
+
+
+def preset(size: str) -> Edm2:
+    """A published size (XXS .. XXL), or a tiny one for images of 8 to 32 pixels."""
+    if size not in SIZES:
+        raise ConfigError(f"EDM2 size '{size}' is not known. Allowed: {', '.join(SIZES)}.{did_you_mean(size, SIZES)}")
+    channels = SIZES[size]
+    if size.startswith("tiny"):
+        return Edm2(channels=channels, mult=(1, 2), blocks=1 if channels < 32 else 2, attention=(8, 4), channels_per_head=16)
+    return Edm2(channels=channels, dropout=0.0 if channels <= 192 else 0.1)
+
+
+def check_halvings(levels: int, resolution: int) -> None:
+    """Raise ValueError where images cannot be halved once per level after the first."""
+    possible = 1
+    while resolution % 2**possible == 0:
+        possible += 1
+    if levels > possible:
+        raise ValueError(
+            f"{levels} levels halve the images {levels - 1} times, but their resolution is {resolution}; "
+            f"use at most {possible} entries in mult"
+        )

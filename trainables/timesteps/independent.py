@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from trainables.randomness import uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import TimestepPolicy
+from trainables.timesteps.policy import Draws, TimestepPolicy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Independent(TimestepPolicy):
-    """t ~ U(0, 1) per image: the usual choice, 'uniform' in the schedule's own time."""
+    """t ~ U(0, 1) per image: the usual choice, uniform in the schedule's own time."""
 
     kind: Literal["uniform"] = "uniform"
 
-    def draw(self, schedule: Schedule, seed: int, first: int, count: int, batch_size: int) -> np.ndarray:
-        return schedule.from_uniform(uniform(seed, "log_snr", first, count))
+    def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
+        return _Independent(schedule, seed, batch_size)
+
+
+class _Independent(Draws):
+    def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.schedule.from_uniform(uniform(self.seed, "log_snr", first, count)), None

@@ -3,16 +3,79 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainables.method import Method
 from trainables.schedules import Schedule
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainables.denoiser import Denoiser
+
 
 class TimestepPolicy(Method, abc.ABC):
-    """Noise levels are a function of (seed, global sample index), so that any worker can draw any image's."""
+    """Settings; `start` makes what draws in one run."""
 
     @abc.abstractmethod
-    def draw(self, schedule: Schedule, seed: int, first: int, count: int, batch_size: int) -> np.ndarray:
-        """log SNR [count], float64, of the training samples first .. first + count - 1; `batch_size` is the global batch."""
+    def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
+        """Begin a run; `batch_size` is the global batch over all workers."""
+
+
+class Draws(abc.ABC):
+    """Draws noise levels as a function of (seed, global sample index) and of what has been observed.
+
+    Every rank observes the same global values, so that all hold the same state.
+    """
+
+    observes_losses = False  # whether `observe` wants the losses of each step
+
+    def __init__(self, schedule: Schedule, seed: int, batch_size: int) -> None:
+        self.schedule, self.seed, self.batch_size = schedule, seed, batch_size
+
+    @abc.abstractmethod
+    def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """(log SNR [count] float64, loss weights [count] or None) of the samples first .. first + count - 1.
+
+        `clean` [count,C,H,W] are their whitened images.
+        """
+
+    def observe(self, log_snr: np.ndarray, losses: np.ndarray) -> None:  # noqa: B027 - most policies observe nothing
+        """Take in the weighted losses [batch] of a step at log SNR [batch], all ranks' together."""
+
+    def around_step(self, step: Step) -> Callable[[], None] | None:
+        """Called before each optimiser step; what it returns is called after it."""
+        return None
+
+    def report(self) -> dict[str, float]:
+        """Numbers worth logging with each report."""
+        return {}
+
+    def density(self) -> np.ndarray | None:
+        """Learned density over 16 equally likely cells of the schedule (mean 1), for policies that learn one."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold, as CPU tensors."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most policies have no state
+        """Go on from a state."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a policy may use of a training step."""
+
+    denoiser: Denoiser
+    clean: Tensor  # [count,C,H,W] whitened, this rank's images
+    labels: Tensor | None
+    index: int  # number of the step, from 0
+    first: int  # global index of this rank's first image
+    rank: int
+    world: int
+    gather: Callable[[Any], Any]  # tensor of this rank -> concatenation over all ranks, in their order

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from trainables.randomness import uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import TimestepPolicy
+from trainables.timesteps.policy import Draws, TimestepPolicy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Stratified(TimestepPolicy):
@@ -16,8 +19,13 @@ class Stratified(TimestepPolicy):
 
     kind: Literal["stratified"] = "stratified"
 
-    def draw(self, schedule: Schedule, seed: int, first: int, count: int, batch_size: int) -> np.ndarray:
-        batch, place = np.divmod(np.arange(first, first + count), batch_size)
-        offsets = uniform(seed, "log_snr", int(batch[0]), int(batch[-1] - batch[0]) + 1)
-        t = (place / batch_size + offsets[batch - batch[0]]) % 1.0
-        return schedule.from_uniform(t)
+    def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
+        return _Stratified(schedule, seed, batch_size)
+
+
+class _Stratified(Draws):
+    def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        batch, place = np.divmod(np.arange(first, first + count), self.batch_size)
+        offsets = uniform(self.seed, "log_snr", int(batch[0]), int(batch[-1] - batch[0]) + 1)
+        t = (place / self.batch_size + offsets[batch - batch[0]]) % 1.0
+        return self.schedule.from_uniform(t), None

@@ -13,7 +13,7 @@ from trainables.denoiser import Denoiser
 from trainables.ema.tracker import PowerEma
 from trainables.log_snr import from_edm_sigma
 from trainables.networks.edm2 import Edm2
-from trainables.networks.magnitude import MPConv, MPFourier, mp_cat, mp_silu, mp_sum, project_weights, rms_unit
+from trainables.networks.modules.magnitude import MPConv, MPFourier, mp_cat, mp_silu, mp_sum, project_weights, rms_unit
 from trainables.targets import make_target
 
 TINY = Edm2(channels=8, mult=(1, 2), blocks=1, attention=(4,), channels_per_head=8)

@@ -49,28 +49,35 @@ class MPFourier(nn.Module):
     freqs: Tensor
     phases: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, scale: float = math.sqrt(2.0)) -> None:
         super().__init__()
+        self.scale = scale
         self.register_buffer("freqs", 2 * math.pi * torch.randn(size))
         self.register_buffer("phases", 2 * math.pi * torch.rand(size))
 
     def forward(self, c_N: Tensor) -> Tensor:
         y = torch.outer(c_N.float(), self.freqs.float()) + self.phases.float()
-        return (y.cos() * math.sqrt(2.0)).to(c_N.dtype)
+        return (y.cos() * self.scale).to(c_N.dtype)
 
 
 class MPConv(nn.Module):
-    """Convolution (kernel > 0) or linear layer (kernel 0) without bias and with normalised weights (eq. 47, 66)."""
+    """Convolution (kernel > 0) or linear layer (kernel 0) without bias and with normalised weights (eq. 47, 66).
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 0) -> None:
+    `norm` "forced" also takes part in `project_weights`; "none" is a plain layer of the same initial scale.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 0, norm: str = "forced") -> None:
         super().__init__()
+        self.norm = norm
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *([kernel, kernel] if kernel else [])))
+        if norm == "none":
+            self.weight.data /= math.sqrt(self.weight[0].numel())
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        fan_in = self.weight[0].numel()
-        # The norm inside the graph projects the gradient onto the tangent plane of the sphere.
-        w = rms_unit(self.weight) * (gain / math.sqrt(fan_in))
-        w = w.to(x.dtype)
+        w: Tensor = self.weight
+        if self.norm != "none":  # the norm inside the graph projects the gradient onto the tangent plane of the sphere
+            w = rms_unit(w) / math.sqrt(w[0].numel())
+        w = (w * gain).to(x.dtype)
         if w.ndim == 2:
             return x @ w.t()
         return F.conv2d(x, w, padding=w.shape[-1] // 2)
@@ -80,5 +87,5 @@ class MPConv(nn.Module):
 def project_weights(net: nn.Module) -> None:
     """The forced weight norm: every magnitude-preserving weight back to RMS 1 per output (once, at a step's start)."""
     for module in net.modules():
-        if isinstance(module, MPConv):
+        if isinstance(module, MPConv) and module.norm == "forced":
             module.weight.copy_(rms_unit(module.weight))

@@ -1,0 +1,88 @@
+"""One contract for every timestep policy, and what is particular to each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.schedules import make_schedule
+from trainables.timesteps import KINDS
+from trainables.timesteps.adaptive import Adaptive, telling_levels
+from trainables.timesteps.loss_second_moment import LossSecondMoment
+from trainables.timesteps.speed import Speed
+
+SCHEDULE = make_schedule("cosine")
+CLEAN = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_levels_belong_to_the_sample_not_to_the_worker(name: str) -> None:
+    draws = KINDS[name]().start(SCHEDULE, seed=3, batch_size=64)
+    levels, weights = draws.draw(640, 64, CLEAN)
+    again = KINDS[name]().start(SCHEDULE, seed=3, batch_size=64)
+    halves = [again.draw(640, 32, CLEAN[:32]), again.draw(672, 32, CLEAN[32:])]
+    np.testing.assert_allclose(levels, np.concatenate([h[0] for h in halves]), rtol=1e-6)
+    assert levels.dtype == np.float64 and levels.shape == (64,) and np.isfinite(levels).all()
+    if weights is not None:
+        np.testing.assert_allclose(weights, np.concatenate([h[1] for h in halves]), rtol=1e-6)
+    other, _ = KINDS[name]().start(SCHEDULE, seed=4, batch_size=64).draw(640, 64, CLEAN)
+    assert (levels != other).any()
+
+
+@pytest.mark.parametrize("name", ["uniform", "stratified", "loss_second_moment"])
+def test_untrained_policies_draw_from_the_schedule(name: str) -> None:
+    levels, _ = KINDS[name]().start(SCHEDULE, seed=0, batch_size=64).draw(0, 20_000, CLEAN)
+    np.testing.assert_allclose(np.sort(SCHEDULE.cdf(levels)), (np.arange(20_000) + 0.5) / 20_000, atol=0.015)
+
+
+def test_loss_second_moment_draws_where_losses_are_large_and_stays_unbiased() -> None:
+    draws = LossSecondMoment(cells=16, history=4).start(SCHEDULE, seed=0, batch_size=64)
+    truth = lambda log_snr: np.where(np.abs(log_snr) < 1, 10.0, 1.0)  # noqa: E731
+    for first in range(0, 6400, 64):
+        levels, _ = draws.draw(first, 64, CLEAN)
+        draws.observe(levels, truth(levels))
+    levels, weights = draws.draw(10_000, 50_000, CLEAN)
+    plain, _ = KINDS["uniform"]().start(SCHEDULE, 1, 64).draw(0, 50_000, CLEAN)
+    assert (np.abs(levels) < 1).mean() > 2 * (np.abs(plain) < 1).mean()
+    assert np.mean(weights * truth(levels)) == pytest.approx(np.mean(truth(plain)), rel=0.02)
+    assert np.var(weights * truth(levels)) < 0.3 * np.var(truth(plain))
+    copy = LossSecondMoment(cells=16, history=4).start(SCHEDULE, seed=0, batch_size=64)
+    copy.restore(draws.state())
+    np.testing.assert_array_equal(copy.draw(0, 64, CLEAN)[0], draws.draw(0, 64, CLEAN)[0])
+    assert draws.density().mean() == pytest.approx(1) and draws.density().max() > 2
+
+
+def test_speed_draws_flat_levels_less_often_by_its_ratio() -> None:
+    draws = Speed(ratio=5).start(make_schedule("ddpm_linear"), seed=0, batch_size=64)
+    assert 0.6 < draws.boundary < 0.8  # the paper's tau is about 700 of 1000 for the linear schedule
+    levels, weights = draws.draw(0, 50_000, CLEAN)
+    t = 1 - make_schedule("ddpm_linear").cdf(levels)
+    early = (t < draws.boundary).mean() / draws.boundary
+    late = (t >= draws.boundary).mean() / (1 - draws.boundary)
+    assert early / late == pytest.approx(5, rel=0.08)
+    assert weights.min() >= 0.4 and weights.max() == pytest.approx(0.6, abs=1e-3)
+
+
+def test_adaptive_starts_balanced_and_rounds_to_its_levels() -> None:
+    draws = Adaptive(levels=32).start(SCHEDULE, seed=0, batch_size=64)
+    levels, weights = draws.draw(0, 64, CLEAN)
+    assert weights is None and set(levels) <= set(draws.grid)
+    continuous, _ = Adaptive(levels=32, discrete=False).start(SCHEDULE, 0, 64).draw(0, 64, CLEAN)
+    assert len(set(continuous)) == 64
+    a, b = draws._parameters(CLEAN)
+    expected = torch.nn.functional.softplus(torch.tensor(0.5)) + 1e-5
+    torch.testing.assert_close(a, expected.expand(64))
+    torch.testing.assert_close(b, expected.expand(64))
+    assert draws.chosen.tolist() == [0, 1, 2]
+
+
+def test_telling_levels_are_those_that_explain_the_sum() -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal(5) * 10
+    gains = rng.standard_normal((5, 40)) * 0.01
+    for level in (7, 21, 33):
+        gains[:, level] += signal
+    assert telling_levels(gains, 3, np.arange(3)).tolist() == [7, 21, 33]
+    assert telling_levels(gains[:2], 3, np.arange(3)).tolist() == [0, 1, 2]
+    assert len(telling_levels(np.zeros((5, 40)), 3, np.arange(3))) == 3

@@ -1,0 +1,26 @@
+"""Number formats and the size of what is computed at once."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainables.method import Settings
+
+
+class Arithmetic(Settings):
+    """Weights, optimiser and averages are float32 always; `precision` is that of the network's inner products."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="format of convolutions and matrix products")
+    loss_scaling: float = Field(1.0, gt=0, description="factor on the loss against underflow in fp16, taken out of the gradients again")
+    micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
+
+    def autocast(self, device: str) -> Any:
+        """Context in which the network runs."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        import torch
+
+        return torch.autocast(device, torch.bfloat16 if self.precision == "bf16" else torch.float16)

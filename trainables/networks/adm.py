@@ -1,0 +1,35 @@
+"""Settings of the ADM U-Net (Dhariwal & Nichol 2021), EDM2's starting point (configs A and B)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from trainables.method import searchable
+from trainables.networks.edm2 import check_halvings
+from trainables.networks.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Adm(Network):
+    """U-Net with group norm, biases, adaptive scale and shift, and zero-initialised last layers."""
+
+    kind: Literal["adm"] = "adm"
+    channels: int = Field(64, ge=4, le=1024, description="channels at full resolution")
+    mult: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="channel multiplier of each level")
+    blocks: int = Field(3, ge=1, le=8, description="blocks per level in the encoder (one more in the decoder)")
+    attention: tuple[int, ...] = Field((32, 16, 8), description="resolutions with self-attention")
+    channels_per_head: int = Field(64, ge=4, description="channels per attention head")
+    dropout: float = searchable(0.1, low=0.0, high=0.3, ge=0, lt=1, description="dropout in the residual branch")
+
+    def check(self, resolution: int) -> None:
+        check_halvings(len(self.mult), resolution)
+
+    def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
+        from trainables.networks.modules.adm_unet import AdmUNet
+
+        self.check(resolution)
+        return AdmUNet(self, channels, resolution, classes)

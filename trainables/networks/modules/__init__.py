@@ -1,0 +1,1 @@
+"""Torch modules of the networks. Not imported with the settings, so that recipes load no torch."""

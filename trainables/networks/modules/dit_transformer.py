@@ -1,0 +1,93 @@
+"""The diffusion transformer DiT (Peebles & Xie 2023, section 3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.networks.dit import Dit
+from trainables.networks.modules.adm_unet import positions
+
+_FREQUENCIES = 256
+_TIME_SCALE = 250.0  # c_noise spans about -1.6 .. 1.1; the features were made for steps 0 .. 1000
+
+
+class DitTransformer(nn.Module):
+    """F(z; c_noise, labels); the output layer starts at zero."""
+
+    places: Tensor
+
+    def __init__(self, settings: Dit, channels: int, resolution: int, classes: int) -> None:
+        super().__init__()
+        width, self.patch, self.side, self.channels = settings.width, settings.patch, resolution // settings.patch, channels
+        self.embed_patch = nn.Conv2d(channels, width, settings.patch, settings.patch)
+        self.embed_noise = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.embed_label = nn.Linear(classes, width, bias=False) if classes else None
+        self.register_buffer("places", grid_positions(width, self.side), persistent=False)
+        blocks = [Block(settings) for _ in range(settings.depth)]
+        self.blocks = nn.ModuleList(blocks)
+        self.out_norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.out_modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, settings.patch**2 * channels)
+        self._initialise(blocks)
+
+    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+        x = self.embed_patch(z_NCHW).flatten(2).transpose(1, 2) + self.places.to(z_NCHW.dtype)
+        condition = self.embed_noise(positions(c_noise_N * _TIME_SCALE, _FREQUENCIES).to(z_NCHW.dtype))
+        if self.embed_label is not None and labels_NK is not None:
+            condition = condition + self.embed_label(labels_NK.to(z_NCHW.dtype))
+        condition = F.silu(condition)
+        for block in self.blocks:
+            x = block(x, condition)
+        shift, scale = self.out_modulation(condition)[:, None].chunk(2, dim=-1)
+        x = self.out(self.out_norm(x) * (1 + scale) + shift)
+        x = x.reshape(-1, self.side, self.side, self.patch, self.patch, self.channels)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(z_NCHW.shape)
+
+    def _initialise(self, blocks: list[Block]) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.embed_patch.weight.view(self.embed_patch.weight.shape[0], -1))
+        for embedding in (self.embed_noise[0], self.embed_noise[2], self.embed_label):
+            if isinstance(embedding, nn.Linear):
+                nn.init.normal_(embedding.weight, std=0.02)
+        for layer in [self.out_modulation, self.out, *(block.modulation for block in blocks)]:
+            nn.init.zeros_(layer.weight)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each modulated and gated by the condition; at the start both are the identity."""
+
+    def __init__(self, settings: Dit) -> None:
+        super().__init__()
+        width, hidden = settings.width, int(settings.width * settings.mlp_ratio)
+        self.heads, self.dropout = settings.heads, settings.dropout
+        self.norm0 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        self.modulation = nn.Linear(width, 6 * width)
+
+    def forward(self, x_NLD: Tensor, condition_ND: Tensor) -> Tensor:
+        shift0, scale0, gate0, shift1, scale1, gate1 = self.modulation(condition_ND)[:, None].chunk(6, dim=-1)
+        y = self._attend(self.norm0(x_NLD) * (1 + scale0) + shift0)
+        x = x_NLD + gate0 * F.dropout(y, self.dropout, self.training)
+        y = self.mlp(self.norm1(x) * (1 + scale1) + shift1)
+        return x + gate1 * F.dropout(y, self.dropout, self.training)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        n, length, width = x.shape
+        q, k, v = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width))
+
+
+def grid_positions(width: int, side: int) -> Tensor:
+    """Sinusoidal features [side^2, width] of the rows and columns of a square grid."""
+    places = torch.arange(side, dtype=torch.float32)
+    axis = positions(places, width // 2)
+    rows, columns = axis[:, None].expand(side, side, -1), axis[None].expand(side, side, -1)
+    return torch.cat([rows, columns], dim=-1).reshape(side * side, width)
