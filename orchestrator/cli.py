@@ -34,6 +34,8 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     from orchestrator.run import run_study
 
     definition, work, console = _load(study, set_), _work_folder(workdir), Console()
+    for warning in definition.warnings:
+        console.print(f"warning: {warning}", markup=False)
     try:
         with Display(console, definition.metric) as display:
             summary = run_study(definition, work, display, address, tracking_uri)
@@ -85,6 +87,27 @@ def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri
 
     loaded = load_study_results(_uri(workdir, tracking_uri), study)
     typer.echo(write_page(loaded, WorkFolder(workdir.absolute()).study(study).report))
+
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("import")
+def data_import(source: Annotated[str, typer.Argument(help="Parquet file or folder, EDM zip, safetensors of latents, image folder, "
+                                                      "or settings such as '{kind: torchvision, name: MNIST, root: data}'")],
+                output: Annotated[Path, typer.Option(help="file to write, e.g. mnist.arrow")],
+                on_bad: Annotated[str, typer.Option("--on-bad", help="fail or skip an image that cannot be decoded")] = "fail",
+                ) -> None:
+    """Convert a data set to the fast layout that training maps into memory (data: {kind: arrow, path: ...})."""
+    from trainables.data import source_of
+    from trainables.data.arrow import write_arrow
+
+    data = source_of(source, on_bad).read()
+    write_arrow(data, output)
+    mean, std = data.statistics
+    typer.echo(f"{output}: {len(data.images)} images {'x'.join(map(str, data.shape))}, {data.classes or 'no'} classes, "
+               f"mean {mean.round(3).tolist()}, std {std.round(3).tolist()}, hash {data.key[:16]}")
 
 
 @app.command()

@@ -37,7 +37,7 @@ def describe(study: Study, work: WorkFolder) -> str:
         f"time        at most about {duration(training / study.compute.concurrent_trials)} of training, "
         f"from {1 / seconds_per_image:.0f} images/s measured here on one thread (sweeps run beside it)",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + [f"warning     {warning}" for warning in study.warnings])
 
 
 def _range(axis: Distribution) -> str:

@@ -93,9 +93,9 @@ def run_sweep(root: str, number: int, sigma_rels: tuple[float, ...], cache: str,
         points = sweep(recipe, folder.root, Path(cache), sigma_rels)
     except UserError as error:
         return SweepRecord(metric, error=str(error))
-    peak = recipe.data.load().peak
+    data = recipe.data.load()
     for point in points:
-        atomic.write_bytes(folder.samples(point.sigma_rel), png(point.examples, peak))
+        atomic.write_bytes(folder.samples(point.sigma_rel), png(point.examples, data))
     rows = [
         {"sigma_rel": p.sigma_rel, "images": p.images, "distance": p.distance, "profile_error": p.profile_error,
          "coefficient_norm": p.coefficient_norm}

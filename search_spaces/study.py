@@ -115,6 +115,14 @@ class Study(Settings):
         """Name of the objective, which is minimised."""
         return self.base_recipe.evaluation.features.metric
 
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the study's comparison worth less than it seems."""
+        found = []
+        if any(path.startswith("weighting.base") for path in self.space):
+            found.append("the learned uncertainty cancels the weighting underneath: searching weighting.base compares nothing")
+        return found
+
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe of a trial with the given values at the searched paths."""
         return make_recipe(with_values(self.base, values), f"study {self.name}: trial")

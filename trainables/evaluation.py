@@ -25,7 +25,7 @@ class Score:
     """A Fréchet distance and the first of the images that it was computed from."""
 
     distance: float
-    examples: np.ndarray  # uint8 [up to 64, C, H, W], 0..peak
+    examples: np.ndarray  # raw values [up to 64, C, H, W]
 
 
 class Evaluator:
@@ -53,7 +53,7 @@ class Evaluator:
 
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None) -> np.ndarray:
-        """Images first .. first + count - 1 as uint8; labels go round the classes."""
+        """Images first .. first + count - 1 as raw values of the data; labels go round the classes."""
         device = next(denoiser.parameters()).device
         was_training = denoiser.training
         denoiser.eval()
@@ -66,7 +66,7 @@ class Evaluator:
             guidance = Guidance()  # while training, the earlier average that would guide is not at hand
         images = self.settings.sampler.sample(guided(guidance, denoiser, labels, weaker), noise)
         denoiser.train(was_training)
-        return self.data.to_bytes(images / SIGMA_DATA)
+        return self.data.raw(images / SIGMA_DATA)
 
     def _statistics_of(self, images: np.ndarray) -> FeatureStatistics:
         dim = self._extract(images[:1]).shape[1]

@@ -7,12 +7,14 @@ import math
 
 import numpy as np
 
+from trainables.data import ImageData
+
 _SHEET = 512  # pixels; smaller images are enlarged by a whole factor so that they can be looked at
 _GAP, _BACKGROUND = 4, (88, 102, 122)
 
 
-def png(images_NCHW: np.ndarray, peak: int) -> bytes:
-    """A square grid of images uint8 [N,C,H,W] with values 0..peak (1 or 3 channels), as PNG bytes."""
+def png(images_NCHW: np.ndarray, data: ImageData) -> bytes:
+    """A square grid of raw images [N,C,H,W], as PNG bytes; of latents and other channel counts, the first channel in grey."""
     from PIL import Image
 
     n, c, h, w = images_NCHW.shape
@@ -21,7 +23,7 @@ def png(images_NCHW: np.ndarray, peak: int) -> bytes:
     scale = max(1, _SHEET // (columns * max(h, w)))
     height, width = h * scale + _GAP, w * scale + _GAP
     sheet = np.full((rows * height + _GAP, columns * width + _GAP, 3), _BACKGROUND, dtype=np.uint8)
-    pixels = (images_NCHW.astype(np.uint16) * 255 // peak).astype(np.uint8)
+    pixels = (np.clip(data.for_features(images_NCHW) * 0.5 + 0.5, 0, 1) * 255).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels[:, :1], (n, 3, h, w)) if c != 3 else pixels
     for i, image in enumerate(pixels):
         top, left = i // columns * height + _GAP, i % columns * width + _GAP

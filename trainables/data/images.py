@@ -1,10 +1,10 @@
-"""What a data set is: images in memory as bytes, their labels, and the scale between bytes and unit-variance floats."""
+"""What a data set is: images in memory (or mapped), their labels, and the scale between raw values and unit-variance floats."""
 
 from __future__ import annotations
 
 import abc
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -12,39 +12,55 @@ import numpy as np
 
 from trainables.method import Method
 
+_CHUNK = 4096  # images looked at together
+
 
 @dataclass(frozen=True)
 class ImageData:
-    """Images uint8 [N,C,H,W] with values 0..peak, labels int64 [N]; `classes` = 0 means unlabelled."""
+    """Images [N,C,H,W], uint8 with values 0..peak or float (latents); labels int64 [N]; `classes` = 0 means unlabelled."""
 
     images: np.ndarray
     labels: np.ndarray
     classes: int
     peak: int = 255
+    known: dict[str, Any] = field(default_factory=dict, compare=False)  # hash and statistics that a file states
 
     @cached_property
     def key(self) -> str:
         """Hash of the content, whatever file it came from."""
-        digest = hashlib.sha256(repr((self.images.shape, self.classes, self.peak)).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        if "key" in self.known:
+            return str(self.known["key"])
+        digest = hashlib.sha256(repr((self.images.shape, self.images.dtype.str, self.classes, self.peak)).encode())
+        for first in range(0, len(self.images), _CHUNK):
+            digest.update(np.ascontiguousarray(self.images[first : first + _CHUNK]).data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
     @cached_property
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation per channel of the raw values, [C] float64."""
-        counts = np.stack([np.bincount(self.images[:, c].reshape(-1), minlength=256) for c in range(self.images.shape[1])])
-        values = np.arange(counts.shape[1])
-        total = counts.sum(axis=1)
-        mean = counts @ values / total
-        variance = counts @ values**2 / total - mean**2
-        return mean, np.sqrt(np.maximum(variance, 1e-12))
+        if "mean" in self.known:
+            return np.asarray(self.known["mean"]), np.asarray(self.known["std"])
+        sums, squares = np.zeros(self.images.shape[1]), np.zeros(self.images.shape[1])
+        shift = self.images[:_CHUNK].mean(axis=(0, 2, 3), dtype=np.float64)  # keeps the digits of the variance
+        for first in range(0, len(self.images), _CHUNK):
+            values = self.images[first : first + _CHUNK] - shift[:, None, None]
+            sums += values.sum(axis=(0, 2, 3))
+            squares += (values**2).sum(axis=(0, 2, 3))
+        count = self.images.size / self.images.shape[1]
+        mean = sums / count
+        return mean + shift, np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         _, c, h, w = self.images.shape
         return c, h, w
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the values are those of pictures, and not of latents."""
+        return self.images.dtype == np.uint8
 
     def whitened(self, positions: np.ndarray) -> Any:
         """Images at these positions as torch float32 of mean 0 and standard deviation 1 per channel."""
@@ -53,10 +69,18 @@ class ImageData:
         mean, std = self._scale()
         return (torch.from_numpy(self.images[positions]).float() - mean) / std
 
-    def to_bytes(self, whitened: Any) -> np.ndarray:
-        """Back to uint8 0..peak, rounded and clipped."""
+    def raw(self, whitened: Any) -> np.ndarray:
+        """Back to the data's own values: rounded and clipped to uint8 0..peak for pictures, float32 for latents."""
         mean, std = self._scale()
-        return (whitened.cpu() * std + mean).round().clamp(0, self.peak).byte().numpy()
+        values = whitened.cpu() * std + mean
+        return values.round().clamp(0, self.peak).byte().numpy() if self.pictures else values.float().numpy()
+
+    def for_features(self, images: np.ndarray) -> np.ndarray:
+        """Raw images as float32 of about -1..1, the same map for real and generated ones."""
+        if self.pictures:
+            return images.astype(np.float32) * np.float32(2.0 / self.peak) - np.float32(1.0)
+        mean, std = (v.astype(np.float32)[:, None, None] for v in self.statistics)
+        return (images - mean) / (2.0 * std)
 
     def _scale(self) -> tuple[Any, Any]:
         import torch

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from trainables.data.decode import decode
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError, did_you_mean
-
-log = logging.getLogger(__name__)
 
 
 class Parquet(DataSource):
@@ -41,7 +39,7 @@ class Parquet(DataSource):
         except pa.ArrowException as error:
             raise UserError(f"{self.path}: not readable as Parquet ({error})") from None
         table = table.slice(0, self.limit)
-        images, kept = self._decode(table.column(self.image_column))
+        images, kept = decode(_encoded(table.column(self.image_column)), self.path, self.on_bad)
         labels = np.zeros(len(kept), dtype=np.int64)
         if self.label_column:
             labels = table.column(self.label_column).to_numpy().astype(np.int64)[kept]
@@ -56,26 +54,7 @@ class Parquet(DataSource):
             raise UserError(f"data: {path}: no Parquet file there; give the path of a file or of a folder that holds some")
         return files
 
-    def _decode(self, column: Any) -> tuple[np.ndarray, np.ndarray]:
-        from PIL import Image, UnidentifiedImageError
 
-        decoded, kept, bad = [], [], 0
-        for row, cell in enumerate(column):
-            encoded = cell["bytes"].as_py() if hasattr(cell, "keys") else cell.as_py()
-            try:
-                with Image.open(io.BytesIO(encoded)) as image:
-                    decoded.append(np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")))
-                kept.append(row)
-            except (UnidentifiedImageError, OSError, TypeError) as error:
-                if self.on_bad == "fail":
-                    raise UserError(f"{self.path}: image {row} cannot be decoded ({error}); on_bad: skip leaves such images out") from None
-                bad += 1
-                log.warning("%s: image %d cannot be decoded (%s); left out", self.path, row, error)
-        sizes = {image.shape for image in decoded}
-        if len(sizes) != 1:
-            raise UserError(f"{self.path}: images of {len(sizes)} different shapes ({sorted(sizes)[:3]} ...); they must be equal")
-        if bad:
-            log.warning("%s: %d of %d images left out", self.path, bad, bad + len(kept))
-        stacked = np.stack(decoded)
-        stacked = stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(stacked), np.asarray(kept)
+def _encoded(column: Any) -> Iterator[tuple[str, bytes]]:
+    for row, cell in enumerate(column):
+        yield f"image {row}", cell["bytes"].as_py() if hasattr(cell, "keys") else cell.as_py()

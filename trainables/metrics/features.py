@@ -11,7 +11,7 @@ import numpy as np
 from trainables.data import ImageData
 from trainables.method import Method
 
-Extractor = Callable[[np.ndarray], np.ndarray]  # images uint8 [N,C,H,W] -> features float32 [N,dim]
+Extractor = Callable[[np.ndarray], np.ndarray]  # raw images [N,C,H,W] -> features float32 [N,dim]
 
 
 class Features(Method, abc.ABC):

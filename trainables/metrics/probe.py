@@ -56,7 +56,7 @@ class Probe(Features):
 
         @torch.inference_mode()
         def extract(images: np.ndarray) -> np.ndarray:
-            return body(_scaled(images, data.peak)).numpy()
+            return body(torch.from_numpy(data.for_features(images))).numpy()
 
         return extract
 
@@ -73,7 +73,7 @@ class Probe(Features):
         rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=self.steps)
         for step in range(self.steps):
             positions = shuffle(step * _BATCH, _BATCH)
-            logits = net(_scaled(data.images[positions], data.peak))
+            logits = net(torch.from_numpy(data.for_features(data.images[positions])))
             loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data.labels[positions]))
             optimiser.zero_grad()
             loss.backward()
@@ -92,8 +92,3 @@ def _classifier(channels: int, dim: int, classes: int) -> nn.Sequential:
         nn.Linear(dim, classes),
     )
 
-
-def _scaled(images: np.ndarray, peak: int) -> object:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(images)).float().mul_(2.0 / peak).sub_(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.networks.edm2 import Edm2
-from trainables.networks.modules.magnitude import MPConv, MPFourier, mp_cat, mp_silu, mp_sum, rms_unit
+from trainables.networks.modules.magnitude import SILU_GAIN, MPConv, MPFourier, mp_cat, mp_silu, mp_sum, rms_unit
 
 _CLAMP = 256.0  # activations beyond this are cut, so that half precision never overflows
 _GROUPS = 32
@@ -21,6 +22,7 @@ class Pieces:
     def __init__(self, settings: Edm2) -> None:
         self.settings = settings
         self.preserving = settings.magnitude_preserving
+        self.silu_gain = SILU_GAIN if self.preserving else 1.0
 
     def conv(self, inputs: int, outputs: int, kernel: int = 0) -> MPConv:
         return MPConv(inputs, outputs, kernel, self.settings.weight_norm)
@@ -30,6 +32,11 @@ class Pieces:
 
     def silu(self, x: Tensor) -> Tensor:
         return mp_silu(x) if self.preserving else F.silu(x)
+
+    def shares(self, t: float) -> tuple[float, float]:
+        """Factors (main, branch) of a sum: those of mp_sum, or 1 and 1."""
+        norm = math.hypot(1.0 - t, t)
+        return ((1.0 - t) / norm, t / norm) if self.preserving else (1.0, 1.0)
 
     def sum(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mp_sum(a, b, t) if self.preserving else a + b
@@ -145,21 +152,24 @@ class Block(nn.Module):
             if pieces.settings.normalisation == "pixel":
                 x = rms_unit(x, (1,))
 
-        y = self.conv0(pieces.silu(pieces.pre_norm(x)))
+        # Constant factors go into the (small) weights instead of the (large) activations: a fifth of the step's time.
+        y = self.conv0(F.silu(pieces.pre_norm(x)), gain=pieces.silu_gain)
         scale = self.emb_linear(embedding, gain=1.0 if self.emb_gain is None else self.emb_gain) + 1.0
-        y = pieces.silu(pieces.pre_norm(y) * scale[:, :, None, None].to(y.dtype))
+        y = F.silu(pieces.pre_norm(y) * scale[:, :, None, None].to(y.dtype))
         if self.dropout:
             y = F.dropout(y, self.dropout, training=self.training)
-        y = self.conv1(y)
+        main, branch = pieces.shares(self.res_balance)
+        y = self.conv1(y, gain=pieces.silu_gain * branch)
 
         if self.flavour == "dec" and self.skip is not None:
             x = self.skip(x)
-        x = pieces.sum(x, y, self.res_balance)
+        x = torch.add(y, x, alpha=main)
         if self.heads:
-            x = pieces.sum(x, self._attend(pieces.pre_norm(x)), self.attn_balance)
+            main, branch = pieces.shares(self.attn_balance)
+            x = torch.add(self._attend(pieces.pre_norm(x), branch), x, alpha=main)
         return x.clamp(-_CLAMP, _CLAMP)
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, gain: float) -> Tensor:
         assert self.attn_qkv is not None and self.attn_proj is not None  # heads > 0
         n, c, h, w = x.shape
         qkv = self.attn_qkv(x).reshape(n, self.heads, c // self.heads, 3, h * w)
@@ -167,4 +177,4 @@ class Block(nn.Module):
             qkv = rms_unit(qkv, (2,))  # q, k and v of unit RMS
         q, k, v = qkv.permute(3, 0, 1, 4, 2).unbind(0)
         y = F.scaled_dot_product_attention(q, k, v)
-        return self.attn_proj(y.transpose(2, 3).reshape(n, c, h, w))
+        return self.attn_proj(y.transpose(2, 3).reshape(n, c, h, w), gain=gain)

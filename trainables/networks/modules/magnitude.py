@@ -23,12 +23,15 @@ def rms_unit(v: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
     count = math.prod(v.shape[d] for d in dims)
     # sqrt of a sum is several times faster on CPU than vector_norm; the tiny summand keeps the gradient of 0 finite.
     norm = (wide.square().sum(dims, keepdim=True) + 1e-30).sqrt()
-    return v / torch.add(_EPS, norm, alpha=1.0 / math.sqrt(count)).to(v.dtype)
+    return v * torch.add(_EPS, norm, alpha=1.0 / math.sqrt(count)).reciprocal().to(v.dtype)
+
+
+SILU_GAIN = 1.0 / 0.596  # silu(v) * SILU_GAIN has unit magnitude for N(0, 1) input (eq. 81)
 
 
 def mp_silu(v: Tensor) -> Tensor:
-    """silu(v)/0.596: unit output magnitude for N(0, 1) input (eq. 81)."""
-    return F.silu(v) / 0.596
+    """silu(v)/0.596."""
+    return F.silu(v) * SILU_GAIN
 
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
