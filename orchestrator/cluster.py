@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,6 +46,7 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # a test session, or a notebook, that has its own
         yield
         return
+    on_terminate = signal.getsignal(signal.SIGTERM)
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
         have = ray.cluster_resources().get("CPU", 0)
@@ -57,6 +59,8 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
             logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
             runtime_env={"env_vars": _worker_environment()},
         )
+    # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
+    signal.signal(signal.SIGTERM, on_terminate)
     try:
         yield
     finally:

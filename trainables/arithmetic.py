@@ -15,6 +15,7 @@ class Arithmetic(Settings):
 
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="format of convolutions and matrix products")
     loss_scaling: float = Field(1.0, gt=0, description="factor on the loss against underflow in fp16, taken out of the gradients again")
+    compile: bool = Field(False, description="torch.compile the network; on CPUs its first step takes a minute or more for no gain")
     micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
 
     def autocast(self, device: str) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ class _Run:
         self.shuffle = Shuffle(recipe.seed, len(self.data.images))
         self.draws = recipe.timesteps.start(recipe.schedule, recipe.seed, recipe.duration.batch_size)
         self.denoiser = build_denoiser(recipe, self.data).to(ranks.device)
-        self.head = self._build_head()
+        self.head, self.learned = self._build_head(), recipe.weighting.learned()
         adam = recipe.optimiser
         parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
         self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
@@ -79,6 +79,8 @@ class _Run:
         self.model: nn.Module = self.denoiser
         if ranks.world > 1:
             self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
+        if recipe.arithmetic.compile:
+            self.model = torch.compile(self.model)  # type: ignore[assignment]
         self.losses: list[float] = []
         self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
@@ -134,10 +136,13 @@ class _Run:
             torch.manual_seed(torch_seed(recipe.seed, f"dropout/{self.ranks.rank}", images))
         self.optimiser.param_groups[0]["lr"] = recipe.optimiser.learning_rate(images)
         batch = self._next_batch()
-        after = self.draws.around_step(Step(
-            self.denoiser, batch.clean, batch.labels, images // recipe.duration.batch_size, batch.first,
-            self.ranks.rank, self.ranks.world, self._gather,
-        ))
+        step = Step(self.denoiser, batch.clean, batch.labels, images // recipe.duration.batch_size, batch.first,
+                    self.ranks.rank, self.ranks.world, self._gather)
+        after = self.draws.around_step(step)
+        if self.learned:
+            self.learned.before_step(recipe, step, batch.log_snr, batch.noise)
+            factor = self.learned.factor(batch.log_snr.double().cpu().numpy())
+            batch = replace(batch, weight=batch.weight * torch.from_numpy(factor).to(batch.weight))
         self.diagnostics.before_step(batch, images)
         losses = self._backward(batch)
         everyone = self._gather(losses)
@@ -228,9 +233,11 @@ class _Run:
         if stored:
             self.counters, tensors = stored
             self.draws.restore({k.removeprefix("draws/"): v for k, v in tensors.items() if k.startswith("draws/")})
+            if self.learned:
+                self.learned.restore({k.removeprefix("learned/"): v for k, v in tensors.items() if k.startswith("learned/")})
             with torch.no_grad():
                 for name, tensor in self._state().items():
-                    if not name.startswith("draws/"):
+                    if not name.startswith(("draws/", "learned/")):
                         tensor.copy_(tensors[name])
 
     def _state(self) -> dict[str, Tensor]:
@@ -238,4 +245,6 @@ class _Run:
         named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
         named |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser_tensors(self.optimiser).items()}
         named |= {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
+        if self.learned:
+            named |= {f"learned/{name}": tensor for name, tensor in self.learned.state().items()}
         return named | {f"draws/{name}": tensor for name, tensor in self.draws.state().items()}

@@ -105,13 +105,13 @@ def test_interrupted_and_killed_runs_go_on_without_loss(finished, tmp_path: Path
     folder, _ = finished
     expected = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_study()))
-    for how in (signal.SIGINT, signal.SIGKILL):
+    for trial, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL)):
         driver = subprocess.Popen([*SNRLAB, "run", "small.yaml"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   start_new_session=True)
-        _wait_until_training(tmp_path / "runs/small/trials", 0 if how == signal.SIGINT else 1)
+        _wait_until_training(tmp_path / "runs/small/trials", trial)
         driver.send_signal(how)
         _, stderr = driver.communicate(timeout=60)
-        if how == signal.SIGINT:
+        if how != signal.SIGKILL:
             assert driver.returncode == 130 and "run the same command again" in stderr
         else:
             subprocess.run(["pkill", "-9", "-s", str(driver.pid)], check=False)
@@ -181,6 +181,10 @@ def test_ui_listens_on_localhost_and_shows_the_trials(finished) -> None:
             except OSError:
                 time.sleep(0.5)
         assert len(answer["runs"]) == 3
+        best = answer["runs"][0]["info"]["run_id"]
+        listing = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/artifacts/list?run_id={best}&path=samples"))
+        picture = f"http://127.0.0.1:{port}/get-artifact?run_uuid={best}&path={listing['files'][0]['path']}"
+        assert urllib.request.urlopen(picture).read(4) == b"\x89PNG"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=20)

@@ -133,8 +133,9 @@ def test_learning_policies_resume_bit_for_bit(policy: dict, tmp_path: Path, cach
         assert whole[-1].metrics["policy/extra_evaluations_per_image"] == pytest.approx(2 * (16 + 64) / 64)
 
 
-def test_uncertainty_learns_and_resumes(tmp_path: Path, cache: Path) -> None:
-    recipe = make_recipe(tiny_fields(weighting="uncertainty"))
+@pytest.mark.parametrize("weighting", ["uncertainty", {"kind": "ugd", "every": 2}], ids=["uncertainty", "ugd"])
+def test_learned_weightings_resume_bit_for_bit(weighting, tmp_path: Path, cache: Path) -> None:
+    recipe = make_recipe(tiny_fields(weighting=weighting))
     whole = list(train(recipe, tmp_path / "a", cache))
     cut = train(recipe, tmp_path / "b", cache)
     next(cut)
@@ -149,6 +150,14 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, cach
         list(train(make_recipe(tiny_fields(arithmetic=arithmetic)), tmp_path / name, cache))
     for name in ("parts", "scaled"):
         np.testing.assert_allclose(final_weights(tmp_path / "whole"), final_weights(tmp_path / name), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_network_trains_the_same(tmp_path: Path, cache: Path) -> None:
+    eager = list(train(make_recipe(tiny_fields()), tmp_path / "eager", cache))
+    compiled = list(train(make_recipe(tiny_fields(arithmetic={"compile": True})), tmp_path / "compiled", cache))
+    assert compiled[-1].metrics["loss"] == pytest.approx(eager[-1].metrics["loss"], rel=1e-4)
 
 
 def test_half_precision_trains(tmp_path: Path, cache: Path) -> None:

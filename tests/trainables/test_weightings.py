@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import GOLDEN
 from trainables.errors import ConfigError
 from trainables.weightings import KINDS, loss_weight
+from trainables.weightings.ugd import min_norm_weights
 
 CASES = json.loads((GOLDEN / "loss_weights.json").read_text())["cases"]
 NAMES = sorted(KINDS)
@@ -24,6 +25,7 @@ FORMULAS = {  # methods section 1, on the x0 loss
     "max_snr": ({"gamma": 5}, np.maximum(SNR, 5)), "soft_min_snr": ({"gamma": 3}, SNR * 3 / (SNR + 3)),
     "p2": ({"k": 2, "gamma": 0.7}, SNR / (2 + SNR) ** 0.7), "edm": ({}, SNR + 1),
     "sigmoid": ({"bias": 1.5}, SNR / (1 + np.exp(LOG_SNR - 1.5))), "constant": ({"on": "eps"}, SNR),
+    "ugd": ({}, None),  # before its first estimate: constant on the target
     "uncertainty": ({"base": {"kind": "min_snr", "gamma": 5}}, np.minimum(SNR, 5)),  # u = 0
 }
 PER_TARGET = {"x0": 1.0, "eps": 1 / SNR, "v": 1 / (SNR + 1), "edm": 1 / (SNR + 1), "flow": 1 / (1 + np.sqrt(SNR)) ** 2}
@@ -37,7 +39,7 @@ def test_every_weighting_has_its_formula_here() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_its_formula_on_every_target(name: str, target: str) -> None:
     params, expected = FORMULAS[name]
-    expected = expected * PER_TARGET[target]
+    expected = np.ones_like(SNR) if expected is None else expected * PER_TARGET[target]
     np.testing.assert_allclose(loss_weight(name, LOG_SNR, target, **params), expected, rtol=1e-12)
     np.testing.assert_allclose(loss_weight(name, torch.tensor(LOG_SNR), target, **params), expected, rtol=1e-12)
 
@@ -73,6 +75,15 @@ def test_uncertainty_explains_a_wrong_base() -> None:
         loss_weight("uncertainty", 0.0, "eps", base="minsnr")
     with pytest.raises(ConfigError, match="cannot stand on itself"):
         loss_weight("uncertainty", 0.0, "eps", base="uncertainty")
+
+
+def test_min_norm_weights_solve_their_problem() -> None:
+    # Two orthogonal gradients of norms 1 and 3: weights inversely proportional to the squared norms.
+    np.testing.assert_allclose(min_norm_weights(np.diag([1.0, 9.0]), 1e-9), [0.9, 0.1], atol=1e-6)
+    # Opposed gradients of equal norm cancel; a dominating one is left out.
+    np.testing.assert_allclose(min_norm_weights(np.array([[1.0, -1.0], [-1.0, 1.0]]), 1e-9), [0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(min_norm_weights(np.array([[1.0, 2.0], [2.0, 9.0]]), 1e-9), [1.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(min_norm_weights(np.zeros((3, 3)), 0.1), [1 / 3] * 3)
 
 
 def test_gamma_may_be_an_integer_tensor() -> None:
