@@ -85,21 +85,26 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, cache: Path) -> N
         list(train(make_recipe(tiny_fields()), tmp_path, cache))
 
 
-def test_two_processes_train_the_same_losses_as_one(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("changes", [
+    {}, {"timesteps": {"kind": "adaptive", "levels": 16, "update_every": 2}, "weighting": {"kind": "ugd", "every": 4}},
+], ids=["plain", "learning"])
+def test_two_processes_train_the_same_losses_as_one(changes: dict, tmp_path: Path, cache: Path) -> None:
     import subprocess
     import sys
 
     import yaml
 
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_fields(seed=3)))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_fields(seed=3, **changes)))
     for name, launcher in {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]}.items():
         command = [sys.executable, *launcher, "-m", "trainables", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / name),
                    "--cache", str(cache), "--threads", "1"]
         subprocess.run(command, check=True, capture_output=True, timeout=200)
     one, two = (metrics_log.read(tmp_path / name) for name in ("one", "two"))
     assert [r["images"] for r in one] == [r["images"] for r in two]
-    np.testing.assert_allclose(final_weights(tmp_path / "one"), final_weights(tmp_path / "two"), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose([r["loss"] for r in one], [r["loss"] for r in two], rtol=1e-5)
+    if not changes:  # UGD's Gram matrices are averages over the ranks' own images, so one rank has other weights than two
+        np.testing.assert_allclose(final_weights(tmp_path / "one"), final_weights(tmp_path / "two"), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose([r["loss"] for r in one], [r["loss"] for r in two], rtol=1e-5)
+    assert np.isfinite([r["loss"] for r in two]).all()
 
 
 def test_command_line_trains_scores_and_explains(tmp_path: Path, cache: Path, capsys) -> None:

@@ -9,12 +9,22 @@ import pytest
 import torch
 
 from tests.conftest import GOLDEN
-from trainables.denoiser import Denoiser
+from trainables.denoiser import SIGMA_DATA, Denoiser
 from trainables.ema.tracker import PowerEma
 from trainables.log_snr import from_edm_sigma
 from trainables.networks.edm2 import Edm2
-from trainables.networks.modules.magnitude import MPConv, MPFourier, mp_cat, mp_silu, mp_sum, project_weights, rms_unit
+from trainables.networks.modules.magnitude import (
+    MPConv,
+    MPFourier,
+    mp_cat,
+    mp_silu,
+    mp_sum,
+    pixel_norm,
+    project_weights,
+    rms_unit,
+)
 from trainables.targets import make_target
+from trainables.weightings.uncertainty import Uncertainty
 
 TINY = Edm2(channels=8, mult=(1, 2), blocks=1, attention=(4,), channels_per_head=8)
 
@@ -121,10 +131,48 @@ def test_convolution_and_its_tangent_gradient_equal_the_reference(golden_edm2) -
     torch.testing.assert_close(conv.weight.grad, torch.tensor(g["grad_of_sum_y2"]), rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_of_a_zero_pixel_is_finite() -> None:
+def test_linear_layer_and_resampling_equal_the_reference(golden_edm2) -> None:
+    g = golden_edm2["mp_linear_eval"]
+    weight = torch.tensor(g["weight"], dtype=torch.float64)
+    linear = MPConv(weight.shape[1], weight.shape[0])
+    linear.weight.data = weight
+    y = linear(torch.tensor(g["x"], dtype=torch.float64), gain=g["gain"])
+    torch.testing.assert_close(y.detach(), torch.tensor(g["y"], dtype=torch.float64), rtol=1e-6, atol=1e-7)
+    g = golden_edm2["resample_11"]
+    x = torch.tensor(g["x"])
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(x, 2), torch.tensor(g["down"]))
+    corner = x[:, :, :2, :2]
+    torch.testing.assert_close(torch.nn.functional.interpolate(corner, scale_factor=2, mode="nearest"), torch.tensor(g["up"]))
+
+
+def test_uncertainty_loss_equals_the_reference(golden_edm2) -> None:
+    for case in golden_edm2["edm2_loss"]:
+        log_snr = from_edm_sigma(torch.tensor([case["sigma"]], dtype=torch.float64))
+        # (D - y)^2 = err2 in EDM's coordinates is err2/sigma_data^2 for unit-variance data.
+        weighted = Uncertainty().weight(log_snr, make_target("x0")) * case["err2"] / SIGMA_DATA**2
+        u = torch.tensor(case["u"], dtype=torch.float64)
+        assert float(weighted / u.exp() + u) == pytest.approx(case["loss"], rel=1e-9)
+        assert float(weighted.log()) == pytest.approx(case["optimal_u"], rel=1e-9)
+
+
+@pytest.mark.parametrize("norm", [lambda x: rms_unit(x, (1,)), pixel_norm])
+def test_gradient_of_a_zero_pixel_is_finite(norm) -> None:
     x = torch.zeros(1, 3, 2, 2, requires_grad=True)
-    rms_unit(x, (1,)).sum().backward()
+    norm(x).sum().backward()
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pixel_norm_equals_rms_unit_with_its_gradient(layout) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 7, 4, 4).to(memory_format=layout).requires_grad_()
+    other = x.detach().clone().requires_grad_()
+    wanted = torch.randn(3, 7, 4, 4)
+    a, b = pixel_norm(x), rms_unit(other, (1,))
+    torch.testing.assert_close(a, b)
+    (a * wanted).sum().backward()
+    (b * wanted).sum().backward()
+    torch.testing.assert_close(x.grad, other.grad)
 
 
 def test_images_that_cannot_be_halved_are_explained() -> None:
