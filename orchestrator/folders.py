@@ -65,6 +65,14 @@ class StudyFolder:
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.root / "trials" / f"{number:04d}", number)
 
+    def recorded_trials(self) -> int:
+        """Number of trials up to which everything has reached Optuna and MLflow."""
+        path = self.root / "recorded.json"
+        return int(_read(path)["trials"]) if path.exists() else 0
+
+    def write_recorded(self, trials: int) -> None:
+        atomic.write_text(self.root / "recorded.json", json.dumps({"trials": trials}))
+
     def trials(self) -> list[TrialFolder]:
         """Trials with a record, by number."""
         found = sorted((self.root / "trials").glob("[0-9]*/trial.json"))

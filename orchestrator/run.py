@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from orchestrator.cluster import prepare_environment, ray_cluster
+from orchestrator.definition import define
 from orchestrator.display import Display, Tally
 from orchestrator.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
 from search_spaces.study import Asha, Study
-from trainables import atomic
 from trainables.errors import UserError
 
-log = logging.getLogger(__name__)
-
-_CHANGEABLE = {"description", "compute"}  # fields that cannot mix results; search.trials may grow
+if TYPE_CHECKING:
+    from ray.tune.search import Searcher
 
 
 @dataclass(frozen=True)
@@ -48,51 +44,13 @@ def run_study(study: Study, work: WorkFolder, display: Display, address: str | N
     except Timeout:
         raise UserError(f"study {study.name} is being run already ({folder.root / '.lock'} is held by another process)") from None
     try:
-        study_id = _define(study, folder)
+        study_id = define(study, folder)
         run = _Run(study, study_id, work, folder, display)
-        if run.nothing_left():
+        if run.all_swept and folder.recorded_trials() == study.search.trials:
             return Summary(run.tally, already_done=True)
         return run.go(address, tracking_uri or work.tracking_uri)
     finally:
         lock.release()
-
-
-def _define(study: Study, folder: StudyFolder) -> str:
-    """Write the study's definition, or check that it fits the one there; returns the study's id."""
-    fields = study.model_dump(mode="json")
-    study_id = uuid.uuid4().hex
-    if folder.definition.exists():
-        earlier = json.loads(folder.definition.read_text())
-        study_id = earlier["id"]
-        changes = list(differences(earlier["study"], fields))
-        refused = [c for c in changes if not _compatible(c)]
-        if refused:
-            lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, old, new in refused)
-            raise UserError(
-                f"study {study.name} has results in {folder.root} that the changed file would mix with others:\n{lines}\n"
-                "give the study another name, undo the change, or move that folder away"
-            )
-        if not changes:
-            return study_id
-    atomic.write_text(folder.definition, json.dumps({"id": study_id, "study": fields}, indent=1))
-    return study_id
-
-
-def differences(old: Any, new: Any, path: str = "") -> Any:
-    """(path, old value, new value) of everything that differs between two nested settings."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    elif old != new:
-        yield path, old, new
-
-
-def _compatible(change: tuple[str, Any, Any]) -> bool:
-    path, old, new = change
-    if path == "search.trials":
-        return bool(new > old)
-    # concurrent_trials decides which results a proposal may use, and workers the order of summation.
-    return path.split(".")[0] in _CHANGEABLE and path not in ("compute.concurrent_trials", "compute.workers")
 
 
 def _check_disk(study: Study, work: WorkFolder) -> None:
@@ -117,7 +75,9 @@ class _Run:
             self._recall(trial)
         self.tally.images_open = (study.search.trials - self.tally.done) * self.tally.images_per_trial
 
-    def nothing_left(self) -> bool:
+    @property
+    def all_swept(self) -> bool:
+        """Whether every trial has been trained and scored; what is left may be to tell Optuna and MLflow."""
         return self.tally.done >= self.study.search.trials and not self.unswept
 
     def go(self, address: str | None, tracking_uri: str) -> Summary:
@@ -131,13 +91,18 @@ class _Run:
             self.tracker.touch(trial)
         status = "KILLED"
         try:
-            with ray_cluster(self.study.compute, address):
-                self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
-                self.sweeps = SweepDesk(self.study, self.folder.root / "trials", self.work.cache)
-                self.sweeps.warm_up()
-                for trial in self.unswept:
-                    self.sweeps.submit(trial)
-                self._search()
+            searcher = search.StudySearch(
+                self.study, self.storage, f"interim_{self.study.metric}", self.verdicts, {t.number for t in self.unswept}, self.wait_for
+            )
+            if not self.all_swept:
+                with ray_cluster(self.study.compute, address):
+                    self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
+                    self.sweeps = SweepDesk(self.study, self.folder.root / "trials", self.work.cache)
+                    self.sweeps.warm_up()
+                    for trial in self.unswept:
+                        self.sweeps.submit(trial)
+                    self._search(searcher)
+            searcher.tell_all()
             status = "FINISHED"
         except Exception:
             status = "FAILED"
@@ -145,19 +110,17 @@ class _Run:
         finally:
             shares = search.importances(self.storage, self.study) if status == "FINISHED" else {}
             self.tracker.finish(status, shares)
+        self.folder.write_recorded(self.study.search.trials)
         return Summary(self.tally)
 
-    def _search(self) -> None:
+    def _search(self, searcher: Searcher) -> None:
         import ray
         from ray import tune
 
-        from orchestrator.search import StudySearch
         from orchestrator.switchboard import Switchboard
         from orchestrator.trial import Trial
 
         study = self.study
-        trained = {t.number for t in self.unswept}
-        searcher = StudySearch(study, self.storage, f"interim_{study.metric}", self.verdicts, trained, self.wait_for)
         switchboard = Switchboard.remote()  # type: ignore[attr-defined]
         trainable = tune.with_parameters(
             Trial, study=study, switchboard=switchboard, folder=str(self.folder.root / "trials"), cache=str(self.work.cache)
@@ -178,7 +141,6 @@ class _Run:
         tuner.fit()
         while self.sweeps.waiting:
             self.gather(timeout=1.0)
-        searcher.tell_all()
         ray.kill(switchboard)
 
     def began(self, number: int) -> None:

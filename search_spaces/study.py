@@ -15,7 +15,7 @@ from search_spaces import space as spaces
 from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.overrides import assign, with_values
 from search_spaces.space import Space
-from trainables.ema.profile import SIGMA_REL_MAX
+from trainables.ema.profile import SigmaRels
 from trainables.errors import ConfigError, did_you_mean, explain
 from trainables.method import Method, Settings
 from trainables.recipe import Recipe, make_recipe
@@ -67,15 +67,7 @@ class Search(Settings):
 class Sweep(Settings):
     """EMA lengths at which every trial is scored; its objective is the best of them."""
 
-    sigma_rels: tuple[float, ...] = Field((0.03, 0.05, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25), min_length=1)
-
-    @field_validator("sigma_rels")
-    @classmethod
-    def _possible(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
-        for width in widths:
-            if not 0 < width < SIGMA_REL_MAX:
-                raise ValueError(f"each width must lie between 0 and 1/sqrt(12) = {SIGMA_REL_MAX:.4f}; {width} does not")
-        return tuple(sorted(set(widths)))
+    sigma_rels: SigmaRels = Field((0.03, 0.05, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25), description="EMA widths")
 
 
 class Compute(Settings):

@@ -16,7 +16,7 @@ from trainables import timesteps as policies
 from trainables.arithmetic import Arithmetic
 from trainables.data import AnyData
 from trainables.data.digits import Digits
-from trainables.ema.profile import SIGMA_REL_MAX
+from trainables.ema.profile import SigmaRels
 from trainables.errors import ConfigError, explain
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
@@ -54,17 +54,8 @@ class Duration(Settings):
 class Ema(Settings):
     """Which averages of the weights are followed and stored."""
 
-    sigma_rels: tuple[float, ...] = Field((0.05, 0.10), min_length=1, description="widths of the tracked power-function averages")
+    sigma_rels: SigmaRels = Field((0.05, 0.10), description="widths of the tracked power-function averages")
     snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")
-
-    @model_validator(mode="after")
-    def _widths(self) -> Ema:
-        for width in self.sigma_rels:
-            if not 0 < width < SIGMA_REL_MAX:
-                raise ValueError(f"each width must lie between 0 and 1/sqrt(12) = {SIGMA_REL_MAX:.4f}; {width} does not")
-        if len(set(self.sigma_rels)) != len(self.sigma_rels):
-            raise ValueError("each width may be given once")
-        return self
 
 
 class Evaluation(Settings):

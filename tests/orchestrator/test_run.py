@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -81,6 +82,18 @@ def test_a_second_run_does_nothing_and_says_the_same(finished) -> None:
     assert time.monotonic() - started < 60
     assert [line for line in again.stdout.splitlines() if "fd_probe" in line] == [
         line for line in first.stdout.splitlines() if line.startswith("               fd_probe")]
+
+
+def test_what_mlflow_missed_is_made_up_without_training(finished, tmp_path: Path) -> None:
+    folder, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    expected = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
+    for path in [*copy.glob("runs/mlflow*"), *copy.glob("runs/small/trials/*/tracking.json"), copy / "runs/small/recorded.json"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = snrlab("run", "small.yaml", cwd=copy)
+    assert again.returncode == 0 and "Ray is up" not in again.stdout, again.stderr
+    assert json.loads(snrlab("results", "small", "--format", "json", cwd=copy).stdout) == expected
 
 
 def test_the_same_study_elsewhere_gives_the_same_numbers(finished, tmp_path: Path) -> None:

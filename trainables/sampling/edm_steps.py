@@ -1,10 +1,38 @@
-"""EDM's noise levels for sampling (Karras et al. 2022, eq. 5)."""
+"""EDM's noise levels for sampling (Karras et al. 2022, eq. 5), and what samplers that walk along them share."""
 
 from __future__ import annotations
 
+import abc
+from typing import TYPE_CHECKING
+
 import numpy as np
+from pydantic import Field
 
 from trainables.errors import ConfigError
+from trainables.sampling.sampler import Sampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AlongEdmSteps(Sampler, abc.ABC):
+    """A sampler from sigma_max down to sigma_min and then 0."""
+
+    num_steps: int = Field(32, ge=1, le=1000, description="number of noise levels before 0")
+    sigma_min: float = Field(0.002, gt=0, description="smallest noise level before 0")
+    sigma_max: float = Field(80.0, gt=0, description="first noise level")
+    rho: float = Field(7.0, gt=0, description="how much the levels crowd towards sigma_min")
+
+    @property
+    def evaluations(self) -> int:
+        return self.num_steps
+
+    def start(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(noise levels [num_steps + 1] float64, first images)."""
+        import torch
+
+        steps = torch.as_tensor(heun_sigma_steps(self.num_steps, self.sigma_min, self.sigma_max, self.rho), device=noise.device)
+        return steps, noise * steps[0].to(noise.dtype)
 
 
 def heun_sigma_steps(num_steps: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> np.ndarray:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.sampling.edm_steps import heun_sigma_steps
-from trainables.sampling.sampler import Sampler
+from trainables.sampling.edm_steps import AlongEdmSteps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,14 +15,10 @@ if TYPE_CHECKING:
     from trainables.sampling.sampler import Denoise
 
 
-class Heun(Sampler):
-    """Deterministic for churn = 0; the last step, to sigma = 0, is Euler's."""
+class Heun(AlongEdmSteps):
+    """Deterministic for churn = 0; the last step, to sigma = 0, is Euler's, so there are 2 num_steps - 1 evaluations."""
 
     kind: Literal["heun"] = "heun"
-    num_steps: int = Field(18, ge=1, le=1000, description="noise levels; 2 num_steps - 1 network evaluations")
-    sigma_min: float = Field(0.002, gt=0, description="smallest noise level before 0")
-    sigma_max: float = Field(80.0, gt=0, description="first noise level")
-    rho: float = Field(7.0, gt=0, description="how much the levels crowd towards sigma_min")
     churn: float = Field(0.0, ge=0, description="S_churn: noise added back along the way")
     churn_min: float = Field(0.0, ge=0, description="S_min: smallest sigma at which noise is added back")
     churn_max: float = Field(1e9, ge=0, description="S_max: largest sigma at which noise is added back")
@@ -35,10 +30,7 @@ class Heun(Sampler):
 
     def sample(self, denoise: Denoise, noise: Tensor, fresh_noise: Denoise | None = None) -> Tensor:
         """`fresh_noise(x, sigma)` gives the noise that churn adds (needed only for churn > 0)."""
-        import torch
-
-        steps = torch.as_tensor(heun_sigma_steps(self.num_steps, self.sigma_min, self.sigma_max, self.rho), device=noise.device)
-        x = noise * steps[0].to(noise.dtype)
+        steps, x = self.start(noise)
         for i in range(self.num_steps):
             now, following = steps[i], steps[i + 1]
             if self.churn and fresh_noise and self.churn_min <= now <= self.churn_max:
