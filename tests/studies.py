@@ -16,8 +16,9 @@ def snrlab(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.Compl
 
 
 def small_study(**changes) -> dict:
+    base = tiny_fields(weighting="min_snr", diagnostics_every=128, timesteps="loss_second_moment")
     fields = {
-        "name": "small", "description": "a <b>small</b> study", "base": tiny_fields(weighting="min_snr"),
+        "name": "small", "description": "a <b>small</b> study", "base": base,
         "space": {"weighting.gamma": "auto", "optimiser.lr": {"low": 0.005, "high": 0.05, "log": True}},
         "search": {"trials": 3, "sampler": {"kind": "tpe", "startup_trials": 2}},
         "sweep": {"sigma_rels": [0.05, 0.12]}, "compute": {"workers": 0},

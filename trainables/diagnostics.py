@@ -57,7 +57,7 @@ class Diagnostics:
     def take(self) -> dict[str, float]:
         """Numbers since the last report, by name."""
         seen = self._counts > 0
-        means = {f"loss/log_snr_{_centre(b):+05.1f}": float(self._sums[b] / self._counts[b]) for b in np.flatnonzero(seen).tolist()}
+        means = {f"loss_by_level/log_snr_{_centre(b):.1f}": float(self._sums[b] / self._counts[b]) for b in np.flatnonzero(seen).tolist()}
         self._sums, self._counts = np.zeros(BUCKETS), np.zeros(BUCKETS)
         return means | self._latest
 
@@ -104,8 +104,8 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, recipe: Recipe, limit: in
 def _conflict(gradients: dict[int, Tensor]) -> dict[str, float]:
     """Norm and variance of each bucket's gradient, and cosines between neighbouring and all buckets."""
     means = {b: g.mean(0) for b, g in gradients.items()}
-    numbers = {f"grad_norm/log_snr_{_centre(b):+05.1f}": float(m.norm()) for b, m in means.items()}
-    numbers |= {f"grad_variance/log_snr_{_centre(b):+05.1f}": float(g.var(0).sum()) for b, g in gradients.items()}
+    numbers = {f"grad_norm/log_snr_{_centre(b):.1f}": float(m.norm()) for b, m in means.items()}
+    numbers |= {f"grad_variance/log_snr_{_centre(b):.1f}": float(g.var(0).sum()) for b, g in gradients.items()}
     if len(means) > 1:
         units = torch.stack([m / m.norm().clamp_min(1e-30) for m in means.values()])
         cosines = units @ units.T
@@ -113,7 +113,7 @@ def _conflict(gradients: dict[int, Tensor]) -> dict[str, float]:
         numbers |= {"grad_cosine/mean": float(cosines[above].mean()), "grad_cosine/min": float(cosines[above].min())}
         order = list(means)
         numbers |= {
-            f"grad_cosine/log_snr_{_centre(a):+05.1f}_{_centre(b):+05.1f}": float(cosines[i, i + 1])
+            f"grad_cosine/log_snr_{_centre(a):.1f}_{_centre(b):.1f}": float(cosines[i, i + 1])
             for i, (a, b) in enumerate(itertools.pairwise(order))
         }
     return numbers

@@ -49,6 +49,8 @@ def test_mlflow_holds_study_trials_and_ema_lengths(finished) -> None:
         history = client.get_metric_history(trial.info.run_id, "interim_fd_probe")
         assert sorted(m.step for m in history) == [128, 256]
         assert client.list_artifacts(trial.info.run_id, "samples")
+        kinds = {name.split("/")[0] for name in trial.data.metrics}
+        assert {"loss", "loss_by_level", "grad_norm", "grad_cosine", "weight_rms", "activation_rms", "density"} <= kinds
     ranked = client.search_runs([experiment.experiment_id], "metrics.fd_probe > 0 and tags.`snrlab.kind` = 'trial'",
                                 order_by=["metrics.fd_probe ASC"])
     assert [r.data.metrics["fd_probe"] for r in ranked] == sorted(r.data.metrics["fd_probe"] for r in ranked)

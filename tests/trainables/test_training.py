@@ -192,7 +192,7 @@ def test_diagnostics_show_each_noise_level(tmp_path: Path, cache: Path) -> None:
     loud = list(train(make_recipe(tiny_fields(diagnostics_every=64)), tmp_path / "loud", cache))
     assert (final_weights(tmp_path / "quiet") == final_weights(tmp_path / "loud")).all()  # looking changes nothing
     names = {key.split("/")[0] for key in loud[-1].metrics}
-    assert {"loss", "grad_norm", "grad_variance", "grad_cosine", "weight_rms", "activation_rms"} <= names
+    assert {"loss", "loss_by_level", "grad_norm", "grad_variance", "grad_cosine", "weight_rms", "activation_rms"} <= names
     assert all(np.isfinite(v) for v in loud[-1].metrics.values())
     assert -1 <= loud[-1].metrics["grad_cosine/mean"] <= 1
     assert "grad_norm" not in {key.split("/")[0] for key in quiet[-1].metrics}
