@@ -6,6 +6,7 @@ from trainables.ema.profile import (
     power_function_beta,
     power_function_correlation,
     sigma_rel_to_gamma,
+    walk_correlation,
 )
 from trainables.ema.solve import Reliability, reliability, solve_posthoc_coefficients
 
@@ -18,4 +19,5 @@ __all__ = [
     "reliability",
     "sigma_rel_to_gamma",
     "solve_posthoc_coefficients",
+    "walk_correlation",
 ]

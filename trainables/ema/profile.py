@@ -70,3 +70,12 @@ def power_function_correlation(t_a: Any, gamma_a: Any, t_b: Any, gamma_b: Any) -
     # Only powers of a ratio <= 1 occur: t^gamma alone overflows at t ~ 1e9, gamma ~ 100.
     ratio = np.where(t_a < t_b, t_a / t_b, t_b / t_a) ** np.where(t_a < t_b, gamma_b, gamma_a)
     return (gamma_a + 1) * (gamma_b + 1) * ratio / ((gamma_a + gamma_b + 1) * np.maximum(t_a, t_b))
+
+
+def walk_correlation(t_a: Any, gamma_a: Any, t_b: Any, gamma_b: Any) -> np.ndarray:
+    """Integral of the product of two profiles' survival functions: the expected product of two averages' lags behind
+    weights that move as a Brownian path, so that its quadratic form is the expected squared error of a combination."""
+    t_a, gamma_a, t_b, gamma_b = (np.asarray(v, dtype=np.float64) for v in (t_a, gamma_a, t_b, gamma_b))
+    a, b, shorter = gamma_a + 1.0, gamma_b + 1.0, np.minimum(t_a, t_b)
+    share_a, share_b = (shorter / t_a) ** a, (shorter / t_b) ** b
+    return shorter * (1.0 - share_a / (a + 1.0) - share_b / (b + 1.0) + share_a * share_b / (a + b + 1.0))

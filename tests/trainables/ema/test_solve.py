@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.ema import power_function_beta, reliability, solve_posthoc_coefficients
+from trainables.ema import power_function_beta, reliability, sigma_rel_to_gamma, solve_posthoc_coefficients, walk_correlation
 from trainables.errors import ConfigError
 
 
@@ -41,6 +41,38 @@ def test_predicted_error_equals_the_table(golden_edm2) -> None:
             trust = reliability(in_t, in_s, row["n"], target, x)
             assert trust.profile_error == pytest.approx(expected, rel=0.05, abs=1e-6)
             assert trust.coefficient_norm == pytest.approx(norm, rel=0.05)
+
+
+def test_robust_solutions_equal_their_golden_values(golden_edm2) -> None:
+    own = golden_edm2["own_extensions"]
+    for case in own["walk_gram"]:
+        a, b = sigma_rel_to_gamma(case["sigma_a"]), sigma_rel_to_gamma(case["sigma_b"])
+        assert walk_correlation(case["t_a"], a, case["t_b"], b) == pytest.approx(case["value"], rel=1e-12)
+    for case, ridge in [(c, 0.0) for c in own["constrained"] if c["gram"] == "walk"] + [(own["ridge"], own["ridge"]["lam"])]:
+        x = solve_posthoc_coefficients(case["t"], case["in_std"], 1.0, case["targets"], solver="robust", ridge=ridge)
+        np.testing.assert_allclose(x, case["X"], rtol=1e-6, atol=1e-9)
+
+
+def test_robust_solver_halves_the_error_of_long_averages_of_a_random_walk() -> None:
+    theta = np.cumsum(np.random.default_rng(0).standard_normal((1024, 64)), axis=0)
+    widths = [0.05, 0.1, 0.2, 0.25]
+    tracked = _follow(theta, widths)
+    times = np.arange(16, 1025, 16)
+    in_t, in_s = np.repeat(times, 2), np.tile([0.05, 0.1], len(times))
+    stored = np.stack([tracked[s][t - 1] for t, s in zip(in_t, in_s, strict=True)])
+    errors = {}
+    for solver in ("reference", "robust"):
+        made = solve_posthoc_coefficients(in_t, in_s, 1024, widths[2:], solver=solver).T @ stored
+        direct = [tracked[s][-1] for s in widths[2:]]
+        errors[solver] = [np.linalg.norm(m - d) / np.linalg.norm(d) for m, d in zip(made, direct, strict=True)]
+    assert errors["robust"][0] < 0.5 * errors["reference"][0] and errors["robust"][1] < 0.5 * errors["reference"][1]
+
+
+def test_unknown_solvers_and_misplaced_ridges_are_refused() -> None:
+    with pytest.raises(ConfigError, match="Allowed: reference, robust"):
+        solve_posthoc_coefficients([1], [0.1], 1, 0.1, solver="magic")
+    with pytest.raises(ConfigError, match="belongs to solver='robust'"):
+        solve_posthoc_coefficients([1], [0.1], 1, 0.1, ridge=1.0)
 
 
 def test_a_stored_average_is_given_back_as_it_is() -> None:
