@@ -76,11 +76,11 @@ class _Run:
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
         self.counters = Counters()
         self._restore()
+        if recipe.arithmetic.compile:
+            self.denoiser.network.compile()  # in place: the names of the parameters stay
         self.model: nn.Module = self.denoiser
         if ranks.world > 1:
             self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
-        if recipe.arithmetic.compile:
-            self.model = torch.compile(self.model)  # type: ignore[assignment]
         self.losses: list[float] = []
         self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
