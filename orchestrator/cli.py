@@ -1,4 +1,4 @@
-"""The command line: `snrlab run|plan|results|report|ui`."""
+"""The command line: `snrlab run|plan|results|report|sweep|ui|data`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetO
     from orchestrator.plan import describe
 
     definition = _load(study, set_)
+    definition.base_recipe.check_files()
     Console().print(describe(definition, WorkFolder(workdir.absolute())), markup=False, highlight=False)
 
 
@@ -87,6 +88,39 @@ def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri
 
     loaded = load_study_results(_uri(workdir, tracking_uri), study)
     typer.echo(write_page(loaded, WorkFolder(workdir.absolute()).study(study).report))
+
+
+@app.command()
+def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of the trial", min=0)],
+          sigma_rel: Annotated[str, typer.Option("--sigma-rel", help="EMA lengths: 0.05, 0.03,0.08 or LOW:HIGH:COUNT")] = "",
+          optimise: Annotated[bool, typer.Option(help="look for the best length in the range instead of a grid")] = False,
+          time: Annotated[list[float] | None, typer.Option(help="share of the training; may be repeated")] = None,
+          guidance: Annotated[list[float] | None, typer.Option(help="guidance weight; may be repeated")] = None,
+          guide_sigma_rel: Annotated[list[float] | None, typer.Option(help="EMA length of the weaker network; may be repeated")] = None,
+          solver: Annotated[str, typer.Option(help="robust or reference")] = "robust",
+          save: Annotated[bool, typer.Option(help="also write the averages as files")] = False,
+          workdir: WorkdirOption = Path("runs"),
+          address: Annotated[str | None, typer.Option(help="address of a running Ray cluster")] = None,
+          tracking_uri: TrackingOption = None) -> None:
+    """Sweep a trial's EMA length again: other lengths, times, guidance weights; its score stays what it was."""
+    from orchestrator.definition import recall
+    from orchestrator.resweep import resweep, save_averages, table_of, trial_of
+    from trainables.sweep_settings import make_sweep, parse_lengths
+
+    work = WorkFolder(workdir.absolute())
+    folder = work.study(study)
+    definition, study_id = recall(folder)
+    fields: dict[str, Any] = {"times": sorted({*(time or ()), 1.0}), "guidance_weights": guidance or [],
+                              "guide_sigma_rels": guide_sigma_rel or [], "solver": solver}
+    lengths = parse_lengths(sigma_rel) if sigma_rel else None
+    if optimise:
+        fields["sigma_rels"] = {"low": min(lengths), "high": max(lengths)} if lengths else {}
+    elif lengths:
+        fields["sigma_rels"] = lengths
+    wanted = make_sweep(fields, "snrlab sweep")
+    record = resweep(definition, study_id, folder, work, trial, wanted, address, tracking_uri)
+    saved = save_averages(trial_of(folder, trial), wanted) if save else []
+    typer.echo(table_of(record, saved))
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")

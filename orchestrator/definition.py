@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.folders import StudyFolder
 from search_spaces.study import Study
 from trainables import atomic
-from trainables.errors import UserError
+from trainables.errors import UserError, did_you_mean
 
 _CHANGEABLE = {"description", "compute"}  # fields that cannot mix results; search.trials may grow
 
@@ -20,10 +20,8 @@ def define(study: Study, folder: StudyFolder) -> str:
     fields = study.model_dump(mode="json")
     study_id = uuid.uuid4().hex
     if folder.definition.exists():
-        earlier = json.loads(folder.definition.read_text())
-        study_id = earlier["id"]
-        known = Study.model_validate(earlier["study"]).model_dump(mode="json")  # fields that are new since then get their defaults
-        changes = list(differences(known, fields))
+        earlier, study_id = recall(folder)
+        changes = list(differences(earlier.model_dump(mode="json"), fields))  # fields that are new since then have their defaults
         refused = [c for c in changes if not _compatible(c)]
         if refused:
             lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, old, new in refused)
@@ -35,6 +33,18 @@ def define(study: Study, folder: StudyFolder) -> str:
             return study_id
     atomic.write_text(folder.definition, json.dumps({"id": study_id, "study": fields}, indent=1))
     return study_id
+
+
+def recall(folder: StudyFolder) -> tuple[Study, str]:
+    """The definition and id of a study that has been run."""
+    if not folder.definition.exists():
+        known = sorted(path.parent.name for path in folder.root.parent.glob("*/study.json"))
+        raise UserError(
+            f"study '{folder.root.name}': has not been run in {folder.root.parent}. Studies: {', '.join(known) or 'none'}."
+            f"{did_you_mean(folder.root.name, known)}"
+        )
+    earlier = json.loads(folder.definition.read_text())
+    return Study.model_validate(earlier["study"]), earlier["id"]
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -11,10 +11,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from trainables import atomic
 from trainables.errors import UserError
@@ -65,6 +70,20 @@ class StudyFolder:
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.root / "trials" / f"{number:04d}", number)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from changing this study meanwhile; UserError if one is at it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"study {self.root.name} is being run already ({self.root / '.lock'} is held by another process)") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def recorded_trials(self) -> int:
         """Number of trials up to which everything has reached Optuna and MLflow."""
         path = self.root / "recorded.json"
@@ -98,14 +117,25 @@ class SweepRecord:
     """The outcome of a trial's EMA sweep; `error` instead of points when it failed."""
 
     metric: str
-    points: list[dict[str, Any]] = field(default_factory=list)
+    points: list[dict[str, Any]] = field(default_factory=list)  # as trainables.sweep.point_row
+    optima: list[dict[str, Any]] = field(default_factory=list)  # as trainables.sweep.optimum_row
+    evaluations: int = 0
     seconds: float = 0.0
-    solver: str = "reference"
+    solver: str = "robust"
     error: str = ""
 
     @property
     def best(self) -> dict[str, Any] | None:
-        return min(self.points, key=lambda p: p["distance"], default=None)
+        """The lowest score at the end of the training."""
+        last = max((p["images"] for p in self.points), default=0)
+        return min((p for p in self.points if p["images"] == last), key=lambda p: p["distance"], default=None)
+
+    @property
+    def optimum(self) -> dict[str, Any] | None:
+        """The best EMA length with its interval, in the slice of the lowest score."""
+        best = self.best
+        same = ("images", "guidance_weight", "guide_sigma_rel")
+        return next((o for o in self.optima if best and o["metric"] == self.metric and all(o[k] == best[k] for k in same)), None)
 
 
 @dataclass(frozen=True)
@@ -130,8 +160,23 @@ class TrialFolder:
     def write_sweep(self, record: SweepRecord) -> None:
         atomic.write_text(self.root / "sweep.json", json.dumps(asdict(record)))
 
-    def samples(self, sigma_rel: float) -> Path:
-        return self.root / "samples" / f"sigma_rel-{sigma_rel:.4f}.png"
+    def write_further_sweep(self, record: SweepRecord) -> Path:
+        """Keep a sweep that was asked for after the trial's own; it never changes the trial's score."""
+        text = json.dumps(asdict(record))
+        path = self.root / "sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        atomic.write_text(path, text)
+        return path
+
+    @property
+    def further_sweeps(self) -> dict[str, SweepRecord]:
+        """By file name."""
+        return {path.name: SweepRecord(**_read(path)) for path in sorted((self.root / "sweeps").glob("*.json"))}
+
+    def samples(self, point: Mapping[str, Any]) -> Path:
+        """Contact sheet of a sweep's point."""
+        guide = f"-guide-{point['guide_sigma_rel']:.4f}" if point["guide_sigma_rel"] else ""
+        name = f"images-{point['images']:012d}-weight-{point['guidance_weight']:g}{guide}-sigma_rel-{point['sigma_rel']:.6f}.png"
+        return self.root / "samples" / name
 
     @property
     def tracked(self) -> Path:

@@ -21,12 +21,12 @@ def describe(study: Study, work: WorkFolder) -> str:
     snapshots = -(-duration_.images // recipe.ema.snapshot_every) * len(recipe.ema.sigma_rels)
     disk = study.search.trials * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
     interim = -(-duration_.images // evaluation.every) * evaluation.interim_samples
-    generated = interim + evaluation.samples * len(study.sweep.sigma_rels)
+    generated = interim + evaluation.samples * study.sweep.evaluations
     training = study.search.trials * duration_.images * seconds_per_image
     lines = [
         f"study       {study.name}: {study.search.trials} trials, {study.search.sampler.kind} sampler, "
         f"early stopping: {study.search.early_stopping.kind}",
-        f"objective   {study.metric}, best over sigma_rel {', '.join(f'{s:g}' for s in study.sweep.sigma_rels)}",
+        f"objective   {study.metric}, best over sigma_rel {study.sweep.range_text}",
         f"data        {json.dumps(recipe.data.model_dump(mode='json'))}",
         f"network     {recipe.network.kind}, {parameters:,} parameters",  # type: ignore[attr-defined]
         "space",

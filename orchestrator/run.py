@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from orchestrator.cluster import prepare_environment, ray_cluster
 from orchestrator.definition import define
 from orchestrator.display import Display, Tally
@@ -36,21 +34,14 @@ class Summary:
 def run_study(study: Study, work: WorkFolder, display: Display, address: str | None = None, tracking_uri: str | None = None) -> Summary:
     """Run or go on with a study; UserError where it cannot be, KeyboardInterrupt after a clean stop."""
     folder = work.study(study.name)
-    folder.root.mkdir(parents=True, exist_ok=True)
+    study.base_recipe.check_files()
     _check_disk(study, work)
-    lock = FileLock(folder.root / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"study {study.name} is being run already ({folder.root / '.lock'} is held by another process)") from None
-    try:
+    with folder.held():
         study_id = define(study, folder)
         run = _Run(study, study_id, work, folder, display)
         if run.all_swept and folder.recorded_trials() == study.search.trials:
             return Summary(run.tally, already_done=True)
         return run.go(address, tracking_uri or work.tracking_uri)
-    finally:
-        lock.release()
 
 
 def _check_disk(study: Study, work: WorkFolder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from orchestrator.folders import SweepRecord, TrialFolder
 from search_spaces.study import Study
 from trainables import atomic
 from trainables.recipe import make_recipe
+from trainables.sweep_settings import Sweep
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class SweepDesk:
             "num_cpus": compute.cpus_per_worker, "num_gpus": compute.gpus_per_worker, "max_retries": compute.max_failures
         }
         self._sweep, self._prepare = ray.remote(**options)(run_sweep), ray.remote(**options)(prepare)
+        self._read = ray.remote(num_cpus=compute.cpus_per_worker, max_retries=compute.max_failures)(read_range)
         self._waiting: dict[ray.ObjectRef, int] = {}
 
     @property
@@ -44,10 +45,13 @@ class SweepDesk:
         """Make the feature network and reference statistics ready while the training workers are still starting."""
         self._prepare.remote(self._study.base_recipe.canonical_json, str(self._cache), self._study.compute.cpus_per_worker)
 
-    def submit(self, folder: TrialFolder) -> None:
-        reference = self._sweep.remote(
-            str(folder.root), folder.number, self._study.sweep.sigma_rels, str(self._cache), self._study.compute.cpus_per_worker
-        )
+    def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
+        """Start a trial's own sweep, or a further one."""
+        settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
+        tasks = (sweep or self._study.sweep).tasks
+        # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
+        parts = [self._read.remote(str(folder.root), settings, i, tasks, threads) for i in range(tasks)] if tasks > 1 else []
+        reference = self._sweep.remote(str(folder.root), folder.number, settings, sweep is not None, str(self._cache), threads, *parts)
         self._waiting[reference] = folder.number
 
     def collect(self, timeout: float = 0.0) -> list[Outcome]:
@@ -73,34 +77,54 @@ def prepare(recipe_json: str, cache: str, threads: int) -> None:
     from trainables.evaluation import evaluator_of
 
     torch.set_num_threads(threads)
-    evaluator_of(make_recipe(json.loads(recipe_json)), Path(cache))
+    evaluator_of(make_recipe(json.loads(recipe_json)), Path(cache)).warm_up()
 
 
-def run_sweep(root: str, number: int, sigma_rels: tuple[float, ...], cache: str, threads: int) -> SweepRecord:
-    """Score a trial at each EMA length; the record and the contact sheets are on storage when this returns."""
+def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -> Any:
+    """One range of parameters of every average that a sweep needs, float32 [K, n]."""
     import torch
 
+    from trainables.recipe import load_recipe
+    from trainables.sweep import sweep_plan
+
+    torch.set_num_threads(threads)
+    plan = sweep_plan(load_recipe(Path(root) / "recipe.json"), Path(root), Sweep.model_validate_json(settings))
+    ranges = plan.ranges(tasks)
+    return plan.vectors(*(ranges[index] if index < len(ranges) else (plan.size, plan.size)))
+
+
+def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, threads: int, *parts: Any) -> SweepRecord:
+    """Sweep a trial; the record and the contact sheets are on storage when this returns.
+
+    `parts` are the results of `read_range`, one after the other, where the averages were made by tasks of their own.
+    """
+    import numpy as np
+    import torch
+
+    from trainables.ema.averages import Averages
     from trainables.errors import UserError
     from trainables.image_grid import png
     from trainables.recipe import load_recipe
-    from trainables.sweep import sweep
+    from trainables.sweep import optimum_row, point_row, sweep, sweep_plan
 
     torch.set_num_threads(threads)
-    folder, started = TrialFolder(Path(root), number), time.perf_counter()
+    folder, wanted = TrialFolder(Path(root), number), Sweep.model_validate_json(settings)
     recipe = load_recipe(folder.root / "recipe.json")
     metric = recipe.evaluation.features.metric
+    device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
     try:
-        points = sweep(recipe, folder.root, Path(cache), sigma_rels)
+        averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
+        result = sweep(recipe, folder.root, Path(cache), wanted, averages, device)
     except UserError as error:
         return SweepRecord(metric, error=str(error))
     data = recipe.data.load()
-    for point in points:
-        atomic.write_bytes(folder.samples(point.sigma_rel), png(point.examples, data))
-    rows = [
-        {"sigma_rel": p.sigma_rel, "images": p.images, "distance": p.distance, "profile_error": p.profile_error,
-         "coefficient_norm": p.coefficient_norm}
-        for p in points
-    ]
-    record = SweepRecord(metric, rows, seconds=time.perf_counter() - started)
-    folder.write_sweep(record)
+    rows = [point_row(point) for point in result.points]
+    for row, point in zip(rows, result.points, strict=True):
+        atomic.write_bytes(folder.samples(row), png(point.examples, data))
+    optima = [optimum_row(optimum) for optimum in result.optima]
+    record = SweepRecord(metric, rows, optima, result.evaluations, result.seconds, wanted.solver)
+    if further:
+        folder.write_further_sweep(record)
+    else:
+        folder.write_sweep(record)
     return record

@@ -12,7 +12,7 @@ import os
 import queue
 import subprocess
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class _Sent:
     run_id: str = ""
     rows: int = 0
     swept: bool = False
+    further: list[str] = field(default_factory=list)  # further sweeps, by file name
     ended: bool = False
 
 
@@ -57,15 +58,15 @@ class Tracker:
     def touch(self, folder: TrialFolder) -> None:
         self._queue.put(folder)
 
-    def finish(self, status: str, importances: dict[str, float] | None = None) -> None:
-        """Wait until all is written, then close the study's run (FINISHED, FAILED or KILLED)."""
+    def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
+        """Wait until all is written, then close the study's run (FINISHED, FAILED or KILLED; empty is as it was)."""
         self._queue.put(None)
         self._thread.join()
         if self._failure:
             raise self._failure
         for path, share in (importances or {}).items():
             self._client.log_metric(self._parent, f"importance/{path}", share)
-        self._client.set_terminated(self._parent, status)
+        self._client.set_terminated(self._parent, status or self._status_before)
 
     def _write(self) -> None:
         try:
@@ -86,6 +87,7 @@ class Tracker:
             "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description, **_commit(),
         }
         self._parent = self._find_or_create({"snrlab.kind": "study"}, self._study.name, tags)
+        self._status_before = self._client.get_run(self._parent).info.status
         self._client.update_run(self._parent, status="RUNNING")
 
     @retry(retry=retry_if_exception_type(Exception), wait=wait_exponential(max=30), stop=stop_after_delay(600),
@@ -101,8 +103,13 @@ class Tracker:
             self._log_rows(sent.run_id, rows[sent.rows :])
             sent.rows = len(rows)
         if sweep and not sent.swept:
-            self._log_sweep(sent.run_id, folder, record, sweep)
+            self._log_points(sent.run_id, folder, record, sweep)
+            self._log_best(sent.run_id, folder, record, sweep)
             sent.swept = True
+        for name, further in folder.further_sweeps.items():
+            if name not in sent.further:
+                self._log_points(sent.run_id, folder, record, further)
+                sent.further.append(name)
         ended = record.training == "failed" or (record.training != "running" and sweep is not None)
         if ended and not sent.ended:
             self._client.set_tag(sent.run_id, "snrlab.status", record.training)
@@ -126,22 +133,36 @@ class Tracker:
         self._log_params(run, params)
         return run
 
-    def _log_sweep(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
+    def _log_points(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
+        """A grandchild per point; a point that is there already is written again, and stays one."""
         for point in sweep.points:
-            name = f"trial {record.number:04d} sigma_rel {point['sigma_rel']:g}"
-            wanted = {"snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.sigma_rel": repr(point["sigma_rel"])}
+            where = {key: json.dumps(point[key]) for key in ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")}
+            wanted = {"snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.solver": sweep.solver,
+                      **{f"snrlab.{key}": value for key, value in where.items()}}
             tags = {**wanted, "mlflow.parentRunId": run, "snrlab.study": self._study.name, "snrlab.study_id": self._id,
-                    "snrlab.solver": sweep.solver, "snrlab.recipe_key": record.recipe_key, **_commit()}
-            child = self._find_or_create(wanted, name, tags)
-            self._log_params(child, {"sigma_rel": repr(point["sigma_rel"])})
-            self._log_metrics(child, {sweep.metric: point["distance"], "profile_error": point["profile_error"],
-                                      "coefficient_norm": point["coefficient_norm"]}, point["images"], record.ended)
-            self._client.log_artifact(child, str(folder.samples(point["sigma_rel"])), "samples")
+                    "snrlab.recipe_key": record.recipe_key, **_commit()}
+            child = self._find_or_create(wanted, f"trial {record.number:04d} sigma_rel {point['sigma_rel']:.4g}", tags)
+            self._log_params(child, {**where, "solver": sweep.solver})
+            known = {key: point[key] for key in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
+            known |= {f"repeats_{key}": value for key, value in point.get("repeats", {}).items()}
+            values = {**point["metrics"], **{key: value for key, value in known.items() if value is not None}}
+            self._log_metrics(child, values, point["images"], record.ended)
+            self._client.log_artifact(child, str(folder.samples(point)), "samples")
             self._client.set_terminated(child)
-        if sweep.best:
-            best = {sweep.metric: sweep.best["distance"], "sigma_rel": sweep.best["sigma_rel"], "sweep_seconds": sweep.seconds}
-            self._log_metrics(run, best, sweep.best["images"], record.ended)
-            self._client.log_artifact(run, str(folder.samples(sweep.best["sigma_rel"])), "samples")
+
+    def _log_best(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
+        """A trial's score is that at its own best EMA length."""
+        best, optimum = sweep.best, sweep.optimum or {}
+        if best:
+            values = {**best["metrics"], "sigma_rel": best["sigma_rel"], "sweep_seconds": sweep.seconds,
+                      "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"],
+                      "sigma_rel_optimum": optimum.get("sigma_rel"),
+                      "sigma_rel_low": optimum.get("low"), "sigma_rel_high": optimum.get("high")}
+            values |= {f"repeats_{key}": value for key, value in best.get("repeats", {}).items()}
+            self._log_metrics(run, {key: value for key, value in values.items() if value is not None}, best["images"], record.ended)
+            self._client.log_artifact(run, str(folder.samples(best)), "samples")
+            self._client.set_tag(run, "snrlab.solver", sweep.solver)
+            self._client.set_tag(run, "snrlab.optima", json.dumps(sweep.optima))
         if sweep.error:
             self._client.set_tag(run, "snrlab.reason", sweep.error[:5000])
 

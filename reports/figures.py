@@ -18,11 +18,13 @@ def ema_curves(results: StudyResults) -> go.Figure:
     """Score against EMA length, a line per trial; the best trial stands out."""
     figure = _figure("EMA length sigma_rel", results.metric)
     for trial in results.trials:
-        if not trial.ema:
+        points = trial.ema_curve
+        if not points:
             continue
         style = _style(results, trial)
         figure.add_scatter(
-            x=[p.sigma_rel for p in trial.ema], y=[p.distance for p in trial.ema], name=_name(trial), mode="lines+markers", **style,
+            x=[p.sigma_rel for p in points], y=[p.distance for p in points], name=_name(trial), mode="lines+markers", **style,
+            error_y={"array": [1.96 * (p.standard_error or 0.0) for p in points], "thickness": 1, "width": 2},
             hovertemplate=f"{_name(trial)}<br>{_plain(trial.label)}<br>sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])

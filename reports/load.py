@@ -24,6 +24,12 @@ class EmaPoint:
     sigma_rel: float
     distance: float
     profile_error: float
+    standard_error: float | None = None
+    images: int = 0
+    guidance_weight: float = 1.0
+    guide_sigma_rel: float | None = None
+    solver: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +52,21 @@ class TrialResult:
     curve: list[tuple[int, float]] = field(default_factory=list)  # (images, interim score)
     loss: list[tuple[int, float]] = field(default_factory=list)
     ema: list[EmaPoint] = field(default_factory=list)
+    interval: tuple[float, float] | None = None  # 95 % interval of the best EMA length
+    standard_error: float | None = None
+    solver: str = ""
+    optima: list[dict[str, Any]] = field(default_factory=list)
     samples: bytes | None = None  # PNG of generated images at the best EMA length
+
+    @property
+    def ema_curve(self) -> list[EmaPoint]:
+        """The points in the slice of the best score, made by its solver alone."""
+        if not self.ema:
+            return []
+        last = max(p.images for p in self.ema)
+        own = [p for p in self.ema if p.images == last and p.solver == self.solver]
+        best = min(own, key=lambda p: p.distance, default=None)
+        return [p for p in own if best and (p.guidance_weight, p.guide_sigma_rel) == (best.guidance_weight, best.guide_sigma_rel)]
 
     @property
     def label(self) -> str:
@@ -100,8 +120,7 @@ def load_study_results(uri: str, name: str, samples: bool = True) -> StudyResult
     ema: dict[str, list[EmaPoint]] = {}
     for run in runs:
         if run.data.tags["snrlab.kind"] == "ema" and metric in run.data.metrics:
-            point = EmaPoint(float(run.data.tags["snrlab.sigma_rel"]), run.data.metrics[metric], run.data.metrics["profile_error"])
-            ema.setdefault(run.data.tags["snrlab.number"], []).append(point)
+            ema.setdefault(run.data.tags["snrlab.number"], []).append(_ema_point(run, metric))
     trials = [_trial(client, run, metric, ema) for run in runs if run.data.tags["snrlab.kind"] == "trial"]
     results = StudyResults(
         name=name, study_id=tags["snrlab.study_id"], description=tags.get("mlflow.note.content", ""), metric=metric,
@@ -142,6 +161,18 @@ def _trial(client: MlflowClient, run: Run, metric: str, ema: dict[str, list[EmaP
         images=curve[-1][0] if curve else 0, train_seconds=metrics.get("train_seconds", 0.0),
         best=metrics.get(metric), sigma_rel=metrics.get("sigma_rel"), curve=curve, loss=history("loss"),
         ema=sorted(ema.get(tags["snrlab.number"], []), key=lambda p: p.sigma_rel),
+        interval=(metrics["sigma_rel_low"], metrics["sigma_rel_high"]) if "sigma_rel_low" in metrics else None,
+        standard_error=metrics.get("standard_error"), solver=tags.get("snrlab.solver", ""),
+        optima=json.loads(tags.get("snrlab.optima", "[]")),
+    )
+
+
+def _ema_point(run: Run, metric: str) -> EmaPoint:
+    tags, metrics = run.data.tags, run.data.metrics
+    return EmaPoint(
+        json.loads(tags["snrlab.sigma_rel"]), metrics[metric], metrics["profile_error"], metrics.get("standard_error"),
+        json.loads(tags["snrlab.images"]), json.loads(tags["snrlab.guidance_weight"]), json.loads(tags["snrlab.guide_sigma_rel"]),
+        tags["snrlab.solver"], dict(metrics),
     )
 
 

@@ -67,7 +67,7 @@ def _warnings(results: StudyResults) -> Any:
         yield "The study is still running: these are the results so far."
     if results.ranked:
         best = results.ranked[0]
-        widths = [p.sigma_rel for p in best.ema]
+        widths = [p.sigma_rel for p in best.ema_curve]
         if widths and best.sigma_rel in (widths[0], widths[-1]):
             yield (f"The best trial's optimum, sigma_rel {best.sigma_rel:g}, lies at the edge of the swept range "
                    f"({widths[0]:g} to {widths[-1]:g}): a wider range may find a better one.")

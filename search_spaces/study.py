@@ -15,10 +15,10 @@ from search_spaces import space as spaces
 from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.overrides import assign, with_values
 from search_spaces.space import Space
-from trainables.ema.profile import SigmaRels
 from trainables.errors import ConfigError, did_you_mean, explain
 from trainables.method import Method, Settings
 from trainables.recipe import Recipe, make_recipe
+from trainables.sweep_settings import Sweep
 from trainables.yaml_file import load_mapping
 
 
@@ -62,12 +62,6 @@ class Search(Settings):
     early_stopping: Annotated[Asha | NoStopping, Field(discriminator="kind"), BeforeValidator(_name_alone)] = Field(
         default_factory=NoStopping
     )
-
-
-class Sweep(Settings):
-    """EMA lengths at which every trial is scored; its objective is the best of them."""
-
-    sigma_rels: SigmaRels = Field((0.03, 0.05, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25), description="EMA widths")
 
 
 class Compute(Settings):

@@ -40,8 +40,11 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
     import torch
 
     from trainables.sweep import sweep
+    from trainables.sweep_settings import make_sweep
     from trainables.training import Ranks, train
 
+    wanted = make_sweep({"sigma_rels": chosen.sweep}) if chosen.sweep else None
+    recipe.check_files()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
@@ -58,7 +61,7 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
         if world > 1:
             torch.distributed.destroy_process_group()
     if rank == 0:
-        for point in sweep(recipe, output, chosen.cache.absolute(), chosen.sweep) if chosen.sweep else []:
+        for point in sweep(recipe, output, chosen.cache.absolute(), wanted, device=device).points if wanted else ():
             print(f"sigma_rel {point.sigma_rel:g}: {recipe.evaluation.features.metric} {point.distance:.4f}", flush=True)
         print(output)
     return 0

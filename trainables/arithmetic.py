@@ -9,19 +9,26 @@ from pydantic import Field
 
 from trainables.method import Settings
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 
 class Arithmetic(Settings):
     """Weights, optimiser and averages are float32 always; `precision` is that of the network's inner products."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="format of convolutions and matrix products")
+    precision: Precision = Field("fp32", description="format of convolutions and matrix products")
     loss_scaling: float = Field(1.0, gt=0, description="factor on the loss against underflow in fp16, taken out of the gradients again")
     compile: bool = Field(False, description="torch.compile the network; on CPUs its first step takes a minute or more for no gain")
     micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
 
     def autocast(self, device: str) -> Any:
         """Context in which the network runs."""
-        if self.precision == "fp32":
-            return contextlib.nullcontext()
-        import torch
+        return autocast(self.precision, device)
 
-        return torch.autocast(device, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+def autocast(precision: Precision, device: str) -> Any:
+    """Context in which inner products have this format."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.autocast(device, torch.bfloat16 if precision == "bf16" else torch.float16)

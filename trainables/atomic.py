@@ -19,8 +19,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write(temporary_path)` and move the result into place; on any error nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    temporary = _temporary(path)
     try:
         write(temporary)
         with temporary.open("rb+") as file:
@@ -28,3 +27,34 @@ def write_with(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Writing:
+    """A file that is written bit by bit, its header last; gone unless committed."""
+
+    def __init__(self, path: Path, header_length: int) -> None:
+        self._path, self._temporary, self._header_length = path, _temporary(path), header_length
+        self._file = self._temporary.open("wb")
+        self._file.seek(header_length)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        self._file.write(piece)
+
+    def commit(self, header: bytes) -> None:
+        """Put the header before what was written, and the file in its place."""
+        assert len(header) == self._header_length
+        self._file.seek(0)
+        self._file.write(header)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        """Close; remove what was not committed."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")

@@ -13,14 +13,15 @@ from pydantic import Field, ValidationError, model_validator
 from trainables import data as data_sets
 from trainables import metrics, networks, sampling, schedules, targets, weightings
 from trainables import timesteps as policies
-from trainables.arithmetic import Arithmetic
+from trainables.arithmetic import Arithmetic, Precision
 from trainables.data import AnyData
 from trainables.data.digits import Digits
-from trainables.ema.profile import SigmaRels
+from trainables.ema.settings import Ema
 from trainables.errors import ConfigError, explain
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
 from trainables.metrics.probe import Probe
+from trainables.metrics.samples import SampleMetric
 from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
 from trainables.optimiser import Adam
@@ -51,24 +52,30 @@ class Duration(Settings):
     batch_size: int = Field(128, ge=1, description="images per optimiser step, over all workers")
 
 
-class Ema(Settings):
-    """Which averages of the weights are followed and stored."""
-
-    sigma_rels: SigmaRels = Field((0.05, 0.10), description="widths of the tracked power-function averages")
-    snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")
-
-
 class Evaluation(Settings):
     """How a set of weights is scored; the noise is fixed by `seed`, so that all variants see the same latents."""
 
-    features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance")
+    features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance that variants are compared by")
+    also: tuple[AnyFeatures, ...] = Field((), description="further feature spaces in which the same images are scored")
+    sample_metrics: tuple[SampleMetric, ...] = Field(
+        (), description="further metrics in every feature space; prdc is precision, recall, density and coverage"
+    )
     sampler: AnySampler = Field(default_factory=lambda: Heun(num_steps=12), description="sampler")
     guidance: Guidance = Field(default_factory=Guidance, description="guidance in sampling")
     samples: int = Field(1_024, ge=2, description="generated images per score in the EMA sweep")
     batch_size: int = Field(256, ge=1, description="generated images per batch")
     every: int = Field(25_600, ge=1, description="training images between two intermediate scores")
     interim_samples: int = Field(512, ge=2, description="generated images per intermediate score")
+    precision: Precision = Field("fp32", description="format of the network's inner products while sampling")
+    compile: bool = Field(False, description="torch.compile the network for sweeps; pays on GPUs with many samples")
     seed: int = Field(0, ge=0, description="seed of the evaluation noise, shared by all variants")
+
+    @model_validator(mode="after")
+    def _spaces_differ(self) -> Evaluation:
+        names = [f.metric for f in (self.features, *self.also)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"features and also: each feature space may be given once, and these give {', '.join(names)}")
+        return self
 
 
 class Recipe(Settings):
@@ -107,6 +114,11 @@ class Recipe(Settings):
                 near = f"{below} or {below + batch}" if below else f"{batch}"
                 raise ValueError(f"{name} must be a multiple of duration.batch_size = {batch}, and {value} is not: use {near}")
         return self
+
+    def check_files(self) -> None:
+        """ConfigError where a file that scoring needs is missing; nothing has been computed yet."""
+        for features in (self.evaluation.features, *self.evaluation.also):
+            features.check_files()
 
     @property
     def canonical_json(self) -> str:

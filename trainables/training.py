@@ -81,6 +81,7 @@ class _Run:
         self.model: nn.Module = self.denoiser
         if ranks.world > 1:
             self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
+        self.evaluator = evaluator_of(recipe, cache) if ranks.rank == 0 else None  # before training: it may find something missing
         self.losses: list[float] = []
         self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
@@ -115,12 +116,12 @@ class _Run:
         density = self.draws.density()
         if density is not None:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
-        if self.ranks.rank == 0:
-            evaluator = evaluator_of(self.recipe, self.cache)
+        evaluator = self.evaluator
+        if evaluator:
             averaged = build_denoiser(self.recipe, self.data).to(self.ranks.device)
             averaged.load_state_dict(self.denoiser.state_dict())  # buffers are copied, not averaged
             self.ema.copy_to(max(self.recipe.ema.sigma_rels), averaged)
-            score = evaluator.score(averaged, self.recipe.evaluation.interim_samples)
+            score = evaluator.score(averaged, self.recipe.evaluation.interim_samples, interim=True)
             metrics[f"interim_{evaluator.metric}"] = score.distance
             metrics_log.append(self.folder, {"images": self.counters.images, "time": time.time(), **metrics})
             checkpoint.save(self.folder, self.recipe.key, self.counters, self._state())
@@ -219,8 +220,9 @@ class _Run:
         if self.ranks.rank:
             return
         names = [name for name, _ in self.denoiser.named_parameters()]
+        raw, dtype = list(self.denoiser.parameters()), self.recipe.ema.snapshot_format
         for width, tensors in self.ema.averages.items():
-            write_snapshot(self.folder / SNAPSHOTS, self.counters.images, width, tensors, names)
+            write_snapshot(self.folder / SNAPSHOTS, self.counters.images, width, tensors, names, raw, dtype)
 
     def _build_head(self) -> nn.Module | None:
         with torch.random.fork_rng(devices=[]):

@@ -15,6 +15,7 @@ from trainables.ema.snapshots import list_snapshots
 from trainables.errors import TrainingFailed, UserError
 from trainables.recipe import make_recipe
 from trainables.sweep import sweep
+from trainables.sweep_settings import Sweep
 from trainables.training import train
 
 
@@ -55,11 +56,11 @@ def test_loss_falls_and_sweep_scores_every_width(tmp_path: Path, cache: Path) ->
     recipe = make_recipe(tiny_fields(duration={"images": 4096, "batch_size": 32}, optimiser={"lr": 0.02}))
     reports = list(train(recipe, tmp_path, cache))
     assert reports[-1].metrics["loss"] < 0.75 * reports[0].metrics["loss"]  # a network that outputs 0 has loss 1
-    points = sweep(recipe, tmp_path, cache, [0.05, 0.12])
+    points = sweep(recipe, tmp_path, cache, Sweep(sigma_rels=(0.05, 0.12))).points
     assert [p.sigma_rel for p in points] == [0.05, 0.12]
     assert all(np.isfinite(p.distance) and p.examples.shape == (64, 1, 8, 8) for p in points)
     assert points[0].profile_error < 1e-6 < points[1].profile_error < 0.05
-    assert sweep(recipe, tmp_path, cache, [0.12])[0].distance == points[1].distance
+    assert sweep(recipe, tmp_path, cache, Sweep(sigma_rels=(0.12,))).points[0].distance == points[1].distance
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v", "flow"])
@@ -204,4 +205,5 @@ def test_guided_evaluation_differs_from_plain(guidance: dict, tmp_path: Path, ca
     recipe = make_recipe(fields)
     list(train(recipe, tmp_path, cache))
     fields["evaluation"] = {**fields["evaluation"], "guidance": guidance}
-    assert sweep(make_recipe(fields), tmp_path, cache, [0.1])[0].distance != sweep(recipe, tmp_path, cache, [0.1])[0].distance
+    plain, with_guide = (sweep(r, tmp_path, cache, Sweep(sigma_rels=(0.1,))).points[0] for r in (recipe, make_recipe(fields)))
+    assert plain.distance != with_guide.distance

@@ -8,7 +8,8 @@ from trainables.ema.profile import (
     sigma_rel_to_gamma,
     walk_correlation,
 )
-from trainables.ema.solve import Reliability, reliability, solve_posthoc_coefficients
+from trainables.ema.reliability import Reliability, reliability
+from trainables.ema.solve import solve_posthoc_coefficients
 
 __all__ = [
     "SIGMA_REL_MAX",

@@ -7,26 +7,13 @@ sigma_rel, the profile's standard deviation relative to t_r.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import AfterValidator, Field
 
 from trainables.errors import ConfigError
 
 SIGMA_REL_MAX = 1.0 / math.sqrt(12.0)  # gamma = 0, the plain average
-
-
-def _possible(widths: tuple[float, ...]) -> tuple[float, ...]:
-    for width in widths:
-        if not 0 < width < SIGMA_REL_MAX:
-            raise ValueError(f"each width must lie between 0 and 1/sqrt(12) = {SIGMA_REL_MAX:.4f}; {width} does not")
-    if len(set(widths)) != len(widths):
-        raise ValueError("each width may be given once")
-    return widths
-
-
-SigmaRels = Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_possible)]  # a settings field of EMA widths
 
 
 def sigma_rel_to_gamma(sigma_rel: Any) -> Any:

@@ -1,68 +1,84 @@
-"""Stored averages: one safetensors file per time and width, one flat vector inside, so that ranges of it can be read alone."""
+"""Stored averages of a run: one flat file per time and width."""
 
 from __future__ import annotations
 
 import json
 import math
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables import atomic
+from trainables.ema.flat_file import FlatFile, open_flat, write_flat
+from trainables.ema.profile import sigma_rel_to_gamma, walk_correlation
 from trainables.errors import UserError
+from trainables.storage import storage_of
 
-_PATTERN = "images-{images:012d}-sigma_rel-{sigma_rel:.4f}.safetensors"
+_NAME = "images-{images:012d}-sigma_rel-{sigma_rel:.4f}.safetensors"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where one average is stored, and which it is."""
+    """Which average a file holds."""
 
-    path: Path
     images: int
     sigma_rel: float
-    size: int  # number of parameters
-    checksum: int  # CRC-32 of the vector's bytes
+    rms: float  # root mean square of its values
+    lag: float  # root mean square of its distance to the raw weights when it was stored; NaN if unknown
+    file: FlatFile
 
-    def read(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """The vector's range [start, stop) as stored; the file is mapped, so only that range is read."""
-        with safe_open(self.path, framework="pt") as file:
-            return file.get_slice("vector")[start : self.size if stop is None else stop]
+    @property
+    def size(self) -> int:
+        return self.file.size
 
-    def verify(self) -> bool:
-        """Whether the stored bytes still have the checksum that they were written with."""
-        return _checksum(self.read()) == self.checksum
-
-
-def write_snapshot(folder: Path, images: int, sigma_rel: float, parameters: Sequence[Tensor], names: Sequence[str]) -> Path:
-    """Store one average, float32, atomically; an existing file of the same time and width is replaced."""
-    vector = torch.cat([p.detach().reshape(-1).float().cpu() for p in parameters])
-    layout = [{"name": n, "shape": list(p.shape)} for n, p in zip(names, parameters, strict=True)]
-    metadata = {"images": str(images), "sigma_rel": repr(sigma_rel), "checksum": str(_checksum(vector)), "layout": json.dumps(layout)}
-    path = folder / _PATTERN.format(images=images, sigma_rel=sigma_rel)
-    atomic.write_with(path, lambda temporary: save_file({"vector": vector}, temporary, metadata))
-    return path
+    @property
+    def drift(self) -> float:
+        """Mean squared movement of a weight per image, if the weights move as a Brownian path."""
+        gamma = sigma_rel_to_gamma(self.sigma_rel)
+        return self.lag**2 / float(walk_correlation(self.images, gamma, self.images, gamma))
 
 
-def list_snapshots(folder: Path) -> list[Snapshot]:
-    """All stored averages of a trial in order of time and width; a damaged file is an error that names it."""
+def write_snapshot(
+    folder: Path | str, images: int, sigma_rel: float, average: Sequence[Tensor], names: Sequence[str], raw: Sequence[Tensor] = (),
+    dtype: str = "fp32",
+) -> str:
+    """Store one average atomically; an existing file of the same time and width is replaced.
+
+    `raw` are the weights themselves: how far the average lags behind them tells the robust solver how much rounding matters.
+    """
+    layout = [{"name": n, "shape": list(p.shape)} for n, p in zip(names, average, strict=True)]
+    zero = [torch.zeros((), device=p.device) for p in average]
+    metadata = {"images": str(images), "sigma_rel": repr(sigma_rel), "rms": repr(_distance(average, zero)),
+                "lag": repr(_distance(average, raw) if raw else math.nan), "layout": json.dumps(layout)}
+    location = snapshot_name(folder, images, sigma_rel)
+    write_flat(location, average, dtype, metadata)
+    return location
+
+
+def list_snapshots(folder: Path | str) -> list[Snapshot]:
+    """All stored averages of a folder or URL in order of time and width; a damaged file is an error that names it."""
     found = []
-    for path in sorted(folder.glob("images-*.safetensors")):
+    for location in storage_of(str(folder)).find(str(folder), "images-*.safetensors"):
+        file = open_flat(location)
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata()
-                size = file.get_slice("vector").get_shape()[0]
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: this snapshot cannot be read ({error}); delete it or restore it") from None
-        found.append(Snapshot(path, int(header["images"]), float(header["sigma_rel"]), size, int(header["checksum"])))
+            known = file.metadata
+            found.append(Snapshot(int(known["images"]), float(known["sigma_rel"]), float(known["rms"]), float(known["lag"]), file))
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{location}: this snapshot does not say which average it is ({error}); delete it or restore it") from None
     return sorted(found, key=lambda s: (s.images, s.sigma_rel))
+
+
+def thin_out(folder: Path | str, keep_every: int) -> list[str]:
+    """Delete the averages whose time is not a multiple of `keep_every` images, except those of the last time; what was deleted."""
+    snapshots = list_snapshots(folder)
+    last = max((s.images for s in snapshots), default=0)
+    gone = [s.file.location for s in snapshots if s.images % keep_every and s.images != last]
+    for location in gone:
+        storage_of(location).delete(location)
+    return gone
 
 
 def load_vector(vector: Tensor | np.ndarray, module: nn.Module) -> None:
@@ -77,7 +93,7 @@ def load_vector(vector: Tensor | np.ndarray, module: nn.Module) -> None:
             parameter.copy_(part)
 
 
-def _split(flat: Tensor, parameters: Sequence[Tensor]) -> Iterator[Tensor]:
+def _split(flat: Tensor, parameters: Iterable[Tensor]) -> Iterator[Tensor]:
     start = 0
     for parameter in parameters:
         stop = start + math.prod(parameter.shape)
@@ -85,5 +101,11 @@ def _split(flat: Tensor, parameters: Sequence[Tensor]) -> Iterator[Tensor]:
         start = stop
 
 
-def _checksum(vector: Tensor) -> int:
-    return zlib.crc32(vector.contiguous().view(torch.uint8).numpy().data)
+def snapshot_name(folder: Path | str, images: int, sigma_rel: float) -> str:
+    """Path or URL of an average."""
+    return f"{str(folder).rstrip('/')}/{_NAME.format(images=images, sigma_rel=sigma_rel)}"
+
+
+def _distance(average: Sequence[Tensor], raw: Sequence[Tensor]) -> float:
+    squares = sum(float((a.detach() - r.detach()).double().square().sum()) for a, r in zip(average, raw, strict=True))
+    return math.sqrt(squares / sum(a.numel() for a in average))

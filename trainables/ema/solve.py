@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -72,24 +71,3 @@ def _usable(t_in: np.ndarray, g_in: np.ndarray, t: float) -> np.ndarray:
     pairs = np.stack([t_in[candidates], g_in[candidates]], axis=1)
     _, first = np.unique(pairs, axis=0, return_index=True)
     return candidates[np.sort(first)]
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How far a reconstruction can be trusted, known before any weight is read."""
-
-    profile_error: float  # relative L2 distance between the wanted profile and the combination's
-    coefficient_norm: float  # L2 norm of the coefficients: storage rounding is amplified by this
-
-
-def reliability(in_t: Any, in_sigma_rel: Any, out_t: float, out_sigma_rel: float, x: np.ndarray) -> Reliability:
-    """Error of the profile that the coefficients x [n_in] make, against the one wanted."""
-    used = np.flatnonzero(x)
-    t = np.asarray(in_t, dtype=np.float64)[used] / out_t
-    g = np.asarray(sigma_rel_to_gamma(np.asarray(in_sigma_rel, dtype=np.float64)[used]))
-    g_out, x = sigma_rel_to_gamma(out_sigma_rel), x[used]
-    gram = power_function_correlation(t[:, None], g[:, None], t[None], g[None])
-    moments = power_function_correlation(t, g, 1.0, g_out)
-    own = power_function_correlation(1.0, g_out, 1.0, g_out)
-    squared = float(x @ gram @ x - 2.0 * x @ moments + own)
-    return Reliability(float(np.sqrt(max(squared, 0.0) / float(own))), float(np.linalg.norm(x)))

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trainables.data import ImageData
+from trainables.errors import ConfigError
 from trainables.method import Method
 
-Extractor = Callable[[np.ndarray], np.ndarray]  # raw images [N,C,H,W] -> features float32 [N,dim]
+
+@dataclass(frozen=True)
+class Extracted:
+    """Features float32 [N, dim]; class logits [N, K] where the extractor is a classifier on which the inception score is defined."""
+
+    features: np.ndarray
+    logits: np.ndarray | None = None
+
+
+Extractor = Callable[[np.ndarray], Extracted]  # raw images [N,C,H,W]
 
 
 class Features(Method, abc.ABC):
@@ -25,3 +37,36 @@ class Features(Method, abc.ABC):
     @abc.abstractmethod
     def prepare(self, data: ImageData, cache: Path) -> Extractor:
         """The extractor for a data set; `cache` is a folder for what is worth keeping between runs."""
+
+    @property
+    def space(self) -> str:
+        """Name of the feature space in the names of other metrics."""
+        return self.metric.removeprefix("fd_")
+
+    def check_files(self) -> None:
+        """ConfigError where a file is missing or is not the right one; called before anything is started."""
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that decides the features, but for the data."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def check_weights(path: Path, sha256: str, what: str, how_to_get: str) -> None:
+    """ConfigError unless the file is there and its SHA-256 begins with the one wanted (`sha256` may be a prefix or empty)."""
+    if not path.is_file():
+        raise ConfigError(f"{what}: its weights were looked for at {path} and are not there. {how_to_get}")
+    if sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(sha256.lower()):
+            raise ConfigError(f"{what}: {path} has SHA-256 {found}, and {sha256} is wanted: it is another file, or damaged. {how_to_get}")
+
+
+def rgb(images: np.ndarray, data: ImageData, what: str) -> np.ndarray:
+    """uint8 pictures [N, 3, H, W] with values 0..255 of the data's own raw images."""
+    if not data.pictures or images.shape[1] not in (1, 3):
+        raise ConfigError(f"{what}: wants grey or RGB pictures; the data are {images.dtype} with {images.shape[1]} channels")
+    if data.peak != 255:
+        images = np.round(images * (255.0 / data.peak)).astype(np.uint8)
+    return np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
@@ -11,12 +12,16 @@ from trainables.errors import ConfigError
 
 
 class FeatureStatistics:
-    """Count, mean and covariance of features, gathered in any number of parts (Chan et al. 1979)."""
+    """Count, mean and covariance of features, gathered in any number of parts (Chan et al. 1979).
+
+    Up to `dim` samples are kept as they are, which takes less room than their covariance and loses no digits.
+    """
 
     def __init__(self, dim: int) -> None:
         self.dim, self.count = dim, 0
         self.mean: np.ndarray = np.zeros(dim)
-        self._scatter = np.zeros((dim, dim))  # sum of outer products of deviations from the mean
+        self._rows: np.ndarray | None = np.zeros((0, dim))
+        self._scatter = np.zeros((0, 0))  # sum of outer products of deviations from the mean, once there are no rows
 
     def update(self, features_NxD: Any) -> FeatureStatistics:
         """Take in features [N, dim] (numpy array or CPU tensor); non-finite values are refused."""
@@ -25,42 +30,142 @@ class FeatureStatistics:
             raise ConfigError(f"features of shape {features.shape} were given; [N, {self.dim}] is needed")
         if not np.isfinite(features).all():
             raise ConfigError("features hold NaN or infinity: the images or the feature network are broken")
-        part = FeatureStatistics(self.dim)
-        part.count = len(features)
-        if part.count:
-            part.mean = features.mean(axis=0)
-            centred = features - part.mean
-            part._scatter = centred.T @ centred
-        return self.merge(part)
+        return self.merge(self._of(features))
 
     def merge(self, other: FeatureStatistics) -> FeatureStatistics:
         """Take in another part's statistics; returns self."""
+        if other.dim != self.dim:
+            raise ConfigError(f"statistics of {other.dim} features cannot be merged into those of {self.dim}")
         total = self.count + other.count
-        if other.count:
+        if not other.count:
+            return self
+        if self._rows is not None and other._rows is not None and total <= self.dim:
+            merged = self._of(np.concatenate([self._rows, other._rows]))
+            self._rows, self.mean = merged._rows, merged.mean
+        else:
             shift = other.mean - self.mean
-            self._scatter = self._scatter + other._scatter + np.outer(shift, shift) * (self.count * other.count / total)
+            between = np.outer(shift, shift) * (self.count * other.count / total)
+            self._scatter = self._moments() + other._moments() + between
+            self._rows = None
             self.mean = self.mean + shift * (other.count / total)
-            self.count = total
+        self.count = total
         return self
 
     @property
     def covariance(self) -> np.ndarray:
         """Unbiased covariance [dim, dim] (ddof 1)."""
+        self._enough()
+        return self._moments() / (self.count - 1)
+
+    @property
+    def thin_factor(self) -> np.ndarray | None:
+        """F [dim, count] with F F^T = covariance while the samples are few, otherwise None."""
+        self._enough()
+        return None if self._rows is None else (self._rows - self.mean).T / np.sqrt(self.count - 1)
+
+    def _moments(self) -> np.ndarray:
+        if self._rows is None:
+            return self._scatter
+        centred = self._rows - self.mean
+        return np.asarray(centred.T @ centred)
+
+    def _of(self, rows: np.ndarray) -> FeatureStatistics:
+        part = FeatureStatistics(self.dim)
+        part.count, part._rows = len(rows), rows
+        if part.count:
+            part.mean = rows.mean(axis=0)
+        return part
+
+    def _enough(self) -> None:
         if self.count < 2:
             raise ConfigError(f"a covariance needs at least 2 samples; there are {self.count}")
-        return self._scatter / (self.count - 1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `from_arrays` makes the same statistics from."""
+        return {"count": np.array([self.count]), "mean": self.mean, "scatter": self._moments()}
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, np.ndarray]) -> FeatureStatistics:
+        made = FeatureStatistics(len(arrays["mean"]))
+        made.count, made.mean, made._scatter, made._rows = int(arrays["count"][0]), arrays["mean"], arrays["scatter"], None
+        return made
+
+
+@dataclass(frozen=True)
+class Frechet:
+    """A distance, and how it was found."""
+
+    value: float
+    route: Literal["gram", "cholesky", "singular values"]
+    residue: float  # what the negative eigenvalues, which rounding makes, would add to the distance if they were positive
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)).
+    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2))."""
+    return frechet(a, b).value
 
-    tr (A B)^(1/2) is the sum of the singular values of F_a^T F_b with A = F_a F_a^T: exact to rounding also for singular
-    covariances (fewer samples than dimensions), where the square root of a matrix product loses half the digits.
+
+def frechet(a: FeatureStatistics, b: FeatureStatistics) -> Frechet:
+    """The Fréchet distance by the fastest route that is exact for its shapes.
+
+    tr (A B)^(1/2) is the sum of the singular values of F_a^T F_b with A = F_a F_a^T, and of the square roots of the eigenvalues of
+    F_a^T B F_a.  With fewer samples than dimensions these matrices are small ("gram").  Otherwise F_a is a Cholesky factor;
+    where covariances are so near to singular that square roots of eigenvalues would lose digits, singular values are taken.
     """
     difference = a.mean - b.mean
-    cov_a, cov_b = a.covariance, b.covariance
-    cross = scipy.linalg.svdvals(_factor(cov_a).T @ _factor(cov_b)).sum()
-    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2.0 * cross)
+    cross, route, residue = _cross(a, b)
+    value = float(difference @ difference + _trace(a) + _trace(b) - 2.0 * cross)
+    return Frechet(value, route, 2.0 * residue)
+
+
+def influence(features: Any, a: FeatureStatistics, b: FeatureStatistics) -> np.ndarray | None:
+    """How much each sample moves the distance, [N]: the mean over a resample of `a`'s N samples is, to first order, the change of the
+    distance (infinitesimal jackknife).  None where `a` has too few samples for a covariance of full rank.
+
+    The derivative by A is I - T, with T the linear map that transports the one normal law to the other.
+    """
+    if a.count <= a.dim:
+        return None
+    values, vectors = np.linalg.eigh(a.covariance)
+    kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    root, basis = np.sqrt(values[kept]), vectors[:, kept]
+    inner_values, inner = np.linalg.eigh(root[:, None] * (basis.T @ b.covariance @ basis) * root)
+    whitened = basis / root
+    half = whitened @ inner
+    transport = (half * np.sqrt(np.maximum(inner_values, 0.0))) @ half.T
+    derivative = np.eye(a.dim) - transport
+    z = np.asarray(features, dtype=np.float64) - a.mean
+    quadratic = np.einsum("nd,nd->n", z @ derivative, z)
+    return np.asarray(2.0 * z @ (a.mean - b.mean) + quadratic - quadratic.mean())
+
+
+def _cross(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["gram", "cholesky", "singular values"], float]:
+    """tr (A B)^(1/2), the route, and the sum of the square roots of negative eigenvalues."""
+    f_a, f_b = a.thin_factor, b.thin_factor
+    if f_a is not None and f_b is not None:
+        return float(scipy.linalg.svdvals(f_a.T @ f_b).sum()), "gram", 0.0
+    if f_a is None and f_b is None:
+        try:
+            factor, other = np.linalg.cholesky(a.covariance), b.covariance
+        except np.linalg.LinAlgError:
+            return _singular_values(a, b)
+        route: Literal["gram", "cholesky"] = "cholesky"
+    else:
+        thin = f_a if f_a is not None else f_b
+        assert thin is not None
+        factor, other = thin, (b if f_a is not None else a).covariance
+        route = "gram"
+    values = scipy.linalg.eigvalsh(factor.T @ other @ factor, overwrite_a=True, check_finite=False)
+    noise = len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    uncertain = values < 1e4 * noise
+    if route == "cholesky" and uncertain.sum() * np.sqrt(noise) > 1e-10 * (_trace(a) + _trace(b)):
+        return _singular_values(a, b)
+    residue = float(np.sqrt(-values[values < 0]).sum())
+    return float(np.sqrt(np.maximum(values, 0.0)).sum()), route, residue
+
+
+def _singular_values(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["singular values"], float]:
+    return float(scipy.linalg.svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()), "singular values", 0.0
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
@@ -69,4 +174,9 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
     kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     if not kept.any():
         return np.zeros((len(values), 1))
-    return vectors[:, kept] * np.sqrt(values[kept])
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+
+
+def _trace(statistics: FeatureStatistics) -> float:
+    thin = statistics.thin_factor
+    return float(np.einsum("ij,ij->", thin, thin)) if thin is not None else float(np.trace(statistics.covariance))

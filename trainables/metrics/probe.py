@@ -13,7 +13,8 @@ from filelock import FileLock
 from pydantic import Field
 
 from trainables.data import ImageData
-from trainables.metrics.features import Extractor, Features
+from trainables.errors import ConfigError
+from trainables.metrics.features import Extracted, Extractor, Features
 from trainables.randomness import Shuffle, torch_seed
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Probe(Features):
         from trainables import atomic
 
         if not data.classes:
-            raise ValueError("the probe is a classifier: it needs labelled data")
+            raise ConfigError("features probe: is a classifier, and needs data with labels; use pixels or inception")
         path = cache / f"probe-{self.dim}-{self.steps}-{data.key[:16]}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         net = _classifier(data.shape[0], self.dim, data.classes)
@@ -55,8 +56,8 @@ class Probe(Features):
         body = net[:-1]
 
         @torch.inference_mode()
-        def extract(images: np.ndarray) -> np.ndarray:
-            return body(torch.from_numpy(data.for_features(images))).numpy()
+        def extract(images: np.ndarray) -> Extracted:
+            return Extracted(body(torch.from_numpy(data.for_features(images))).numpy())
 
         return extract
 

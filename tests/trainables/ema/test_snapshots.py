@@ -1,4 +1,4 @@
-"""Stored averages: ranges, checksums, reconstruction from real files."""
+"""Stored averages: layout, ranges, checksums, formats, remote storage, what is refused."""
 
 from __future__ import annotations
 
@@ -7,50 +7,74 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from trainables.ema.reconstruct import reconstruct
-from trainables.ema.snapshots import list_snapshots, load_vector, write_snapshot
-from trainables.ema.tracker import PowerEma
-from trainables.errors import UserError
+from tests.conftest import tiny_fields
+from trainables.ema import flat_file
+from trainables.ema.snapshots import list_snapshots, load_vector, thin_out, write_snapshot
+from trainables.errors import ConfigError, UserError
+from trainables.recipe import make_recipe
+
+VALUES = [torch.arange(12.0).reshape(3, 4), torch.full((5,), 7.0)]
 
 
-def test_reconstruction_from_files_matches_directly_followed_averages(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
-    targets = (0.06, 0.13, 0.2)
-    tracked, direct = PowerEma(net, (0.05, 0.1)), PowerEma(net, targets)
-    names = [n for n, _ in net.named_parameters()]
-    for step in range(1, 257):
-        with torch.no_grad():
-            for p in net.parameters():
-                p.add_(0.05 * torch.randn_like(p))
-        tracked.update(step, 1)
-        direct.update(step, 1)
-        if step % 8 == 0:
-            for width, tensors in tracked.averages.items():
-                write_snapshot(tmp_path, step, width, tensors, names)
-    result = reconstruct(list_snapshots(tmp_path), targets)
-    for k, width in enumerate(targets):
-        expected = torch.cat([p.flatten() for p in direct.averages[width]]).numpy()
-        assert np.linalg.norm(result.vectors[k] - expected) / np.linalg.norm(expected) < 5e-3
-    load_vector(result.vectors[1], net)
-    assert torch.allclose(net[0].weight.flatten(), torch.from_numpy(result.vectors[1][:48]))
+@pytest.mark.parametrize("remote", [False, True], ids=["disk", "fsspec"])
+def test_any_range_can_be_read_alone(remote: bool, tmp_path: Path) -> None:
+    folder = f"memory://{tmp_path.name}" if remote else tmp_path
+    write_snapshot(folder, 640, 0.05, VALUES, ["a", "b"], [v + 2 for v in VALUES])
+    (snapshot,) = list_snapshots(folder)
+    assert (snapshot.images, snapshot.sigma_rel, snapshot.size, snapshot.lag) == (640, 0.05, 17, 2.0)
+    assert snapshot.rms == pytest.approx(np.sqrt(np.mean(np.concatenate([v.flatten() for v in VALUES]) ** 2)))
+    assert snapshot.file.read(10, 14).tolist() == [10, 11, 7, 7] and snapshot.file.verify()
 
 
-def test_ranges_and_checksums(tmp_path: Path) -> None:
-    values = [torch.arange(12.0).reshape(3, 4), torch.full((5,), 7.0)]
-    path = write_snapshot(tmp_path, 640, 0.05, values, ["a", "b"])
+def test_files_are_plain_safetensors(tmp_path: Path) -> None:
+    path = write_snapshot(tmp_path, 640, 0.05, VALUES, ["a", "b"], dtype="fp16")
+    vector = load_file(path)["vector"]
+    assert vector.dtype == torch.float16 and vector[-1] == 7
+
+
+def test_every_block_has_a_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flat_file, "BLOCK", 4)
+    path = Path(write_snapshot(tmp_path, 640, 0.05, VALUES, ["a", "b"]))
     (snapshot,) = list_snapshots(tmp_path)
-    assert (snapshot.images, snapshot.sigma_rel, snapshot.size) == (640, 0.05, 17)
-    assert snapshot.read(10, 14).tolist() == [10, 11, 7, 7] and snapshot.verify()
+    assert len(snapshot.file.checksums) == 5 and snapshot.file.verify()
     damaged = bytearray(path.read_bytes())
     damaged[-3] ^= 1
     path.write_bytes(damaged)
-    assert not snapshot.verify()
-    path.write_bytes(damaged[:50])
-    with pytest.raises(UserError, match="cannot be read"):
-        list_snapshots(tmp_path)
+    assert not snapshot.file.verify()
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
+    path = Path(write_snapshot(tmp_path, 640, 0.05, VALUES, ["a", "b"]))
+    whole = path.read_bytes()
+    for content in (whole[:50], whole[:-1], b"", b"\xff" * 100, whole[:8] + b"}" + whole[9:]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"images-000000000640.*cannot be read"):
+            list_snapshots(tmp_path)
+
+
+def test_what_cannot_be_stored_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="do not fit into fp16"):
+        write_snapshot(tmp_path, 1, 0.05, [torch.full((3,), 1e5)], ["a"], dtype="fp16")
+    with pytest.raises(UserError, match="NaN or infinity"):
+        write_snapshot(tmp_path, 1, 0.05, [torch.tensor([1.0, float("nan")])], ["a"])
+    with pytest.raises(ConfigError, match="Allowed: fp32, fp16"):
+        write_snapshot(tmp_path, 1, 0.05, VALUES, ["a", "b"], dtype="bf16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bf16_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match=r"ema\.snapshot_format.*bf16 keeps 8 bits"):
+        make_recipe(tiny_fields(ema={"snapshot_format": "bf16"}))
+
+
+def test_thinning_keeps_the_last_time(tmp_path: Path) -> None:
+    for images in (100, 200, 300, 400, 450):
+        write_snapshot(tmp_path, images, 0.05, VALUES, ["a", "b"])
+    assert len(thin_out(tmp_path, 200)) == 2
+    assert [s.images for s in list_snapshots(tmp_path)] == [200, 400, 450]
 
 
 def test_a_vector_of_another_network_is_refused() -> None:

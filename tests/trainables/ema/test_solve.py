@@ -36,10 +36,11 @@ def test_predicted_error_equals_the_table(golden_edm2) -> None:
             continue
         times = np.arange(1, row["n"] + 1)
         in_t, in_s = np.repeat(times, len(row["tracked"])), np.tile(row["tracked"], row["n"])
-        for target, expected, norm in zip(table["targets"], row["profile_l2_rel"], row["x_l2"], strict=True):
+        for target, expected, walk, norm in zip(table["targets"], row["profile_l2_rel"], row["walk_rel"], row["x_l2"], strict=True):
             x = solve_posthoc_coefficients(in_t, in_s, row["n"], target)[:, 0]
             trust = reliability(in_t, in_s, row["n"], target, x)
             assert trust.profile_error == pytest.approx(expected, rel=0.05, abs=1e-6)
+            assert trust.drift_error == pytest.approx(walk, rel=0.01, abs=3e-5)
             assert trust.coefficient_norm == pytest.approx(norm, rel=0.05)
 
 

@@ -1,0 +1,73 @@
+"""A further EMA sweep of a trial that has been run: other lengths, times or guidance; its score stays what it was."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from orchestrator.cluster import prepare_environment, ray_cluster
+from orchestrator.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
+from search_spaces.study import Study
+from trainables.errors import UserError
+from trainables.recipe import load_recipe
+from trainables.sweep_settings import Sweep
+
+
+def resweep(study: Study, study_id: str, folder: StudyFolder, work: WorkFolder, number: int, wanted: Sweep,
+            address: str | None, tracking_uri: str | None) -> SweepRecord:
+    """Sweep as Ray tasks, keep the record in the trial's folder, and track it; UserError where that cannot be."""
+    from orchestrator.sweeps import SweepDesk
+    from orchestrator.tracking import Tracker
+
+    trial = trial_of(folder, number)
+    load_recipe(trial.root / "recipe.json").check_files()
+    prepare_environment()
+    with folder.held(), ray_cluster(study.compute, address):
+        desk = SweepDesk(study, folder.root / "trials", work.cache)
+        desk.submit(trial, wanted)
+        while not (outcomes := desk.collect(timeout=1.0)):
+            pass
+        record = outcomes[0].record
+        if record.error:
+            raise UserError(record.error)
+        tracker = Tracker(study, study_id, tracking_uri or work.tracking_uri, work.artifacts)
+        tracker.start()
+        tracker.touch(trial)
+        tracker.finish()
+    return record
+
+
+def save_averages(trial: TrialFolder, wanted: Sweep) -> list[str]:
+    """Write every average of a sweep as a file; reads each stored byte once."""
+    from trainables.sweep import sweep_plan
+
+    logging.getLogger("trainables.ema").setLevel(logging.ERROR)  # the sweep before has warned already
+    recipe = load_recipe(trial.root / "recipe.json")
+    return sweep_plan(recipe, trial.root, wanted).save(trial.root / "averages", recipe.ema.snapshot_format)
+
+
+def trial_of(folder: StudyFolder, number: int) -> TrialFolder:
+    """A trial with stored averages."""
+    known = {trial.number: trial for trial in folder.trials()}
+    if number not in known:
+        raise UserError(f"trial {number}: study {folder.root.name} has no such trial. Trials: {', '.join(map(str, known)) or 'none'}.")
+    if not any((known[number].root / "snapshots").glob("*.safetensors")):
+        raise UserError(f"trial {number}: its stored averages in {known[number].root / 'snapshots'} are gone; it cannot be swept again")
+    return known[number]
+
+
+def table_of(record: SweepRecord, saved: list[str]) -> str:
+    """What a sweep found, as text."""
+    lines = [f"{'sigma_rel':>10} {'images':>10} {'weight':>7} {record.metric:>12} {'+-':>8} {'profile error':>14}"]
+    for p in sorted(record.points, key=lambda p: (p["images"], p["guidance_weight"], p["sigma_rel"])):
+        error = f"{p['standard_error']:8.3f}" if p["standard_error"] is not None else " " * 8
+        where = f"{p['sigma_rel']:>10.4g} {p['images']:>10} {p['guidance_weight']:>7g}"
+        lines.append(f"{where} {p['distance']:>12.4f} {error} {p['profile_error']:>14.1e}")
+    for o in record.optima:
+        interval = f" (95 %: {o['low']:.3g} to {o['high']:.3g})" if o["low"] is not None else ""
+        where = f"at {o['images']} images, guidance weight {o['guidance_weight']:g}"
+        lines.append(f"best EMA length by {o['metric']} {where}: {o['sigma_rel']:.3g}{interval}")
+    lines.append(f"{record.evaluations} evaluations in {record.seconds:.1f} s, solver {record.solver}")
+    if saved:
+        lines.append(f"{len(saved)} averages in {Path(saved[0]).parent}")
+    return "\n".join(lines)

@@ -1,0 +1,31 @@
+"""The pixels themselves as features: no network, no download; for tests of a pipeline, and for very small images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from trainables.data import ImageData
+from trainables.errors import ConfigError
+from trainables.metrics.features import Extracted, Extractor, Features
+
+_MOST = 4096
+
+
+class Pixels(Features):
+    """All values of an image, scaled to about -1..1."""
+
+    kind: Literal["pixels"] = "pixels"
+
+    @property
+    def metric(self) -> str:
+        return "fd_pixels"
+
+    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+        if np.prod(data.shape) > _MOST:
+            raise ConfigError(
+                f"features pixels: images of {data.shape} have {np.prod(data.shape)} values; a covariance of more than {_MOST} is refused"
+            )
+        return lambda images: Extracted(data.for_features(images).reshape(len(images), -1))
