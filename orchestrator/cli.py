@@ -1,4 +1,4 @@
-"""The command line: `snrlab run|plan|results|report|sweep|ui|data`."""
+"""The command line: `snrlab run|plan|results|report|sweep|ui|data`; see cli_operations.py for the others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from orchestrator.cli_operations import operations
 from orchestrator.folders import WorkFolder
 from trainables.errors import ConfigError, UserError
 
@@ -123,6 +124,7 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
     typer.echo(table_of(record, saved))
 
 
+app.add_typer(operations)
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")
 

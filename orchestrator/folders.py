@@ -2,6 +2,7 @@
 
     runs/
       mlflow.db, mlflow-artifacts/      the record
+      store/                            results of training by their content, see store.py
       cache/                            feature networks, shared by all studies
       <study>/study.json                what is being run
       <study>/optuna.journal            the state of the search
@@ -40,6 +41,10 @@ class WorkFolder:
     @property
     def artifacts(self) -> Path:
         return self.root / "mlflow-artifacts"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
 
     @property
     def cache(self) -> Path:
@@ -84,6 +89,20 @@ class StudyFolder:
         finally:
             lock.release()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is at this study now."""
+        try:
+            with self.held():
+                return False
+        except UserError:
+            return True
+
+    @property
+    def cancel_request(self) -> Path:
+        """A file whose appearance asks the running process to stop."""
+        return self.root / "cancel"
+
     def recorded_trials(self) -> int:
         """Number of trials up to which everything has reached Optuna and MLflow."""
         path = self.root / "recorded.json"
@@ -119,6 +138,7 @@ class SweepRecord:
     metric: str
     points: list[dict[str, Any]] = field(default_factory=list)  # as trainables.sweep.point_row
     optima: list[dict[str, Any]] = field(default_factory=list)  # as trainables.sweep.optimum_row
+    cost: dict[str, float] = field(default_factory=dict)  # macs, parameters, train_seconds, gpu_seconds
     evaluations: int = 0
     seconds: float = 0.0
     solver: str = "robust"
@@ -129,6 +149,11 @@ class SweepRecord:
         """The lowest score at the end of the training."""
         last = max((p["images"] for p in self.points), default=0)
         return min((p for p in self.points if p["images"] == last), key=lambda p: p["distance"], default=None)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Everything that objectives and constraints may name; empty where the sweep failed."""
+        return {**self.best["metrics"], **self.cost} if self.best else {}
 
     @property
     def optimum(self) -> dict[str, Any] | None:

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster import prepare_environment, ray_cluster
-from orchestrator.definition import define
+from orchestrator.definition import define, recall
 from orchestrator.display import Display, Tally
 from orchestrator.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
-from search_spaces.study import Asha, Study
+from search_spaces.search import Asha, HyperBand, Median
+from search_spaces.study import Study
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher
+
+
+_LEAST_AT_START, _LEAST_WHILE_RUNNING = 200 << 20, 100 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ def run_study(study: Study, work: WorkFolder, display: Display, address: str | N
     """Run or go on with a study; UserError where it cannot be, KeyboardInterrupt after a clean stop."""
     folder = work.study(study.name)
     study.base_recipe.check_files()
-    _check_disk(study, work)
+    check_disk(work, _LEAST_AT_START)
     with folder.held():
+        folder.cancel_request.unlink(missing_ok=True)
         study_id = define(study, folder)
         run = _Run(study, study_id, work, folder, display)
         if run.all_swept and folder.recorded_trials() == study.search.trials:
@@ -44,10 +49,14 @@ def run_study(study: Study, work: WorkFolder, display: Display, address: str | N
         return run.go(address, tracking_uri or work.tracking_uri)
 
 
-def _check_disk(study: Study, work: WorkFolder) -> None:
+def check_disk(work: WorkFolder, least: int) -> None:
+    """UserError where too little is free."""
     free = shutil.disk_usage(work.root).free
-    if free < 200 << 20:
-        raise UserError(f"{work.root}: only {free >> 20} MiB are free; a study needs at least 200 MiB for its snapshots and records")
+    if free < least:
+        raise UserError(
+            f"{work.root}: only {free >> 20} MiB are free, and at least {least >> 20} MiB are needed for snapshots and records: "
+            "free some space (sweep.keep_snapshots: none keeps less), and run the same command again to go on"
+        )
 
 
 class _Run:
@@ -56,10 +65,12 @@ class _Run:
     def __init__(self, study: Study, study_id: str, work: WorkFolder, folder: StudyFolder, display: Display) -> None:
         prepare_environment()
         from orchestrator import search
+        from orchestrator.judge import Judge
 
         self.study, self.study_id, self.work, self.folder, self.display = study, study_id, work, folder, display
         self.storage = search.open_storage(folder.journal)
         self.verdicts: dict[int, search.Verdict] = {}
+        self.judge = Judge(study)
         self.tally = Tally(study.search.trials, study.base_recipe.duration.images)
         self.unswept: list[TrialFolder] = []
         for trial in folder.trials():
@@ -83,7 +94,8 @@ class _Run:
         status = "KILLED"
         try:
             searcher = search.StudySearch(
-                self.study, self.storage, f"interim_{self.study.metric}", self.verdicts, {t.number for t in self.unswept}, self.wait_for
+                self.study, self.storage, self.verdicts, {t.number for t in self.unswept}, self.wait_for, self.budget_spent,
+                self._earlier_trials(),
             )
             if not self.all_swept:
                 with ray_cluster(self.study.compute, address):
@@ -114,7 +126,8 @@ class _Run:
         study = self.study
         switchboard = Switchboard.remote()  # type: ignore[attr-defined]
         trainable = tune.with_parameters(
-            Trial, study=study, switchboard=switchboard, folder=str(self.folder.root / "trials"), cache=str(self.work.cache)
+            Trial, study=study, switchboard=switchboard, folder=str(self.folder.root / "trials"), cache=str(self.work.cache),
+            store=str(self.work.store),
         )
         # The driver of a trial only waits: a token of memory instead of a CPU keeps it from starving its own workers.
         resources: dict[str, float] = {"memory": 1 << 20} if study.compute.workers else {"CPU": study.compute.cpus_per_worker}
@@ -167,6 +180,23 @@ class _Run:
         self.tracker.touch(folder)
         self._count_sweeps()
 
+    def budget_spent(self) -> bool:
+        """Whether no further trial may begin; those that run are let run."""
+        spent = self.judge.budget_spent(self.folder)
+        if spent:
+            self.display.note("the budget is used up: no further trial begins")
+        return spent
+
+    def _earlier_trials(self) -> list[Any]:
+        """Trials of the studies that this one is to learn from."""
+        from orchestrator import search
+
+        found: list[Any] = []
+        for name in self.study.search.warm_start:
+            folder = self.work.study(name)
+            found += search.learnt_from(self.study, recall(folder)[0], search.open_storage(folder.journal))
+        return found
+
     def wait_for(self, condition: Callable[[], bool]) -> bool:
         """Whether a condition on the verdicts holds; while no trial trains, wait for the sweeps that may make it true."""
         self.gather()
@@ -193,6 +223,13 @@ class _Run:
             self.tracker.touch(folder)
         self._count_sweeps()
 
+    def look_around(self) -> None:
+        """Stop where somebody asked for it, or where the disk is nearly full."""
+        if self.folder.cancel_request.exists():
+            self.display.note("asked to stop by snrlab cancel")
+            raise KeyboardInterrupt
+        check_disk(self.work, _LEAST_WHILE_RUNNING)
+
     def _count_sweeps(self) -> None:
         self.tally.sweeping = self.sweeps.waiting
         self.display.update(self.tally)
@@ -211,34 +248,37 @@ class _Run:
 
     def _conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
         """Count a trial that is over, and make its verdict for the search."""
-        from orchestrator.search import COMPLETE, FAILED, STOPPED, Verdict
+        from orchestrator.search import COMPLETE, STOPPED
 
-        training = trial.record.training
+        record = trial.record
+        verdict = self.verdicts[trial.number] = self.judge.verdict(record, sweep)
         best = sweep.best if sweep else None
-        if training == "failed" or best is None:
-            self.tally.failed += 1
-            self.verdicts[trial.number] = Verdict(FAILED)
-        elif training == "stopped":
+        if verdict.state == COMPLETE:
+            assert best
+            self.tally.completed += 1
+            if verdict.feasible and (self.tally.best is None or best["distance"] < self.tally.best):
+                self.tally.best, self.tally.best_trial = best["distance"], trial.number
+        elif verdict.state == STOPPED:
+            assert best
             self.tally.stopped += 1
             self.tally.images_open = max(0, self.tally.images_open - (self.tally.images_per_trial - best["images"]))
-            self.verdicts[trial.number] = Verdict(STOPPED)
         else:
-            self.tally.completed += 1
-            self.verdicts[trial.number] = Verdict(COMPLETE, best["distance"])
-            if self.tally.best is None or best["distance"] < self.tally.best:
-                self.tally.best, self.tally.best_trial = best["distance"], trial.number
+            self.tally.failed += 1
 
 
 def _scheduler(study: Study) -> Any:
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
-    stopping = study.search.early_stopping
-    if not isinstance(stopping, Asha):
-        return FIFOScheduler()
-    return ASHAScheduler(
-        time_attr="images", metric=f"interim_{study.metric}", mode="min", max_t=study.base_recipe.duration.images,
-        grace_period=stopping.grace_images, reduction_factor=stopping.reduction_factor,
-    )
+    common: dict[str, Any] = {"time_attr": "images", "metric": f"interim_{study.metric}", "mode": "min"}
+    longest = study.base_recipe.duration.images
+    match study.search.early_stopping:
+        case Asha(grace_images=grace, reduction_factor=factor):
+            return ASHAScheduler(**common, max_t=longest, grace_period=grace, reduction_factor=factor)
+        case HyperBand(grace_images=grace, reduction_factor=factor, brackets=brackets):
+            return ASHAScheduler(**common, max_t=longest, grace_period=grace, reduction_factor=factor, brackets=brackets)
+        case Median(grace_images=grace, min_trials=trials):
+            return MedianStoppingRule(**common, grace_period=grace, min_samples_required=trials)
+    return FIFOScheduler()
 
 
 def _callback(run: _Run) -> Any:
@@ -268,5 +308,6 @@ def _callback(run: _Run) -> Any:
 
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
             run.gather()
+            run.look_around()
 
     return Events()

@@ -7,8 +7,9 @@ no others, however fast the sweeps were; and its random numbers are a function o
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from orchestrator.samplers import CONSTRAINTS, grid_size, sampler_for
 from search_spaces import space as spaces
-from search_spaces.study import Random, Search, Study, Tpe
-from trainables.randomness import key_of
+from search_spaces.study import Study
+from trainables.errors import ConfigError
 
+_EARLIER = "snrlab:earlier-trials"  # how many of the storage's trials come from earlier studies
 COMPLETE, STOPPED, FAILED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
@@ -32,7 +35,12 @@ class Verdict:
     """What Optuna is told of a trial: complete with a value, pruned (stopped early), or failed."""
 
     state: TrialState
-    value: float | None = None
+    values: tuple[float, ...] | None = None  # of the study's objectives
+    excess: tuple[float, ...] = ()  # how far each constraint is exceeded; at most 0 is feasible
+
+    @property
+    def feasible(self) -> bool:
+        return all(e <= 0 for e in self.excess)
 
 
 def open_storage(journal: Path) -> JournalStorage:
@@ -44,31 +52,42 @@ def open_storage(journal: Path) -> JournalStorage:
 class StudySearch(OptunaSearch):
     """Tune's OptunaSearch with late results, resumable trials and random numbers by trial."""
 
-    def __init__(self, study: Study, storage: JournalStorage, interim_metric: str, verdicts: Mapping[int, Verdict],
-                 trained: Set[int], wait_for: Callable[[Callable[[], bool]], bool]) -> None:
+    def __init__(self, study: Study, storage: JournalStorage, verdicts: Mapping[int, Verdict], trained: Set[int],
+                 wait_for: Callable[[Callable[[], bool]], bool], used_up: Callable[[], bool],
+                 known_trials: Sequence[FrozenTrial] = ()) -> None:
         """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep.
 
         `wait_for(condition)` lets sweeps come in and says whether the condition holds; it blocks while nothing trains.
+        `used_up` says whether the budget is; `known_trials` of earlier studies are what the sampler learns from (see `learnt_from`).
         """
-        self._definition, self._verdicts, self._wait_for = study, verdicts, wait_for
+        self._definition, self._verdicts, self._wait_for, self._used_up = study, verdicts, wait_for, used_up
+        self._interim = f"interim_{study.metric}"
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # grouped TPE, in use for years
         super().__init__(
-            space=lambda trial: spaces.suggest(study.space, trial), metric=interim_metric, mode="min", storage=storage,
-            study_name=study.name, sampler=_sampler(study.search, 0),
+            space=lambda trial: spaces.suggest(study.space, trial), metric=[o.metric for o in study.objectives],
+            mode=["min" if o.direction == "minimise" else "max" for o in study.objectives], storage=storage,
+            study_name=study.name, sampler=sampler_for(study, 0),
         )
         self._optuna: optuna.Study = self._ot_study  # type: ignore[assignment]
-        known = self._optuna.get_trials(deepcopy=False)
-        self._unfinished = [t.number for t in known if not t.state.is_finished() and t.number not in verdicts and t.number not in trained]
+        if not self._optuna.get_trials(deepcopy=False):
+            self._optuna.add_trials(known_trials)
+            self._optuna.set_user_attr(_EARLIER, len(known_trials))
+            for point in study.search.points:
+                self._optuna.enqueue_trial(dict(point))
+        self._earlier = int(self._optuna.user_attrs.get(_EARLIER, 0))
+        known = [t for t in self._optuna.get_trials(deepcopy=False)[self._earlier :] if t.state != TrialState.WAITING]
         self._asked = len(known)
         self._by_number: dict[int, optuna.Trial] = {}
         for trial in known:
             if not trial.state.is_finished():
-                self._by_number[trial.number] = optuna.trial.Trial(self._optuna, trial._trial_id)
+                self._by_number[trial.number - self._earlier] = optuna.trial.Trial(self._optuna, trial._trial_id)
+        self._unfinished = [n for n in self._by_number if n not in verdicts and n not in trained]
+        self._wanted = min(study.search.trials, grid_size(study) or study.search.trials)
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and values; None while an earlier result is missing; FINISHED at the end."""
-        if not self._unfinished and self._asked >= self._definition.search.trials:
+        if not self._unfinished and (self._asked >= self._wanted or self._used_up()):
             return Searcher.FINISHED
         if self._unfinished:
             number = self._unfinished.pop(0)
@@ -78,7 +97,7 @@ class StudySearch(OptunaSearch):
             if not self._wait_for(lambda: self._results_are_in(end)):
                 return None
             self._tell_below(end)
-            self._optuna.sampler = _sampler(self._definition.search, number)
+            self._optuna.sampler = sampler_for(self._definition, number)
             self._by_number[number] = self._optuna.ask()
             self._asked += 1
         trial = self._by_number[number]
@@ -87,8 +106,8 @@ class StudySearch(OptunaSearch):
         return {"number": number, "values": values}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if self.metric in result:
-            self._ot_trials[trial_id].report(result[self.metric], int(result["images"]))
+        if self._interim in result and len(self._definition.objectives) == 1:  # Optuna keeps no curves for several
+            self._ot_trials[trial_id].report(result[self._interim], int(result["images"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Training has ended; Optuna hears of the trial when its sweep is in (see `tell_all`)."""
@@ -110,8 +129,31 @@ class StudySearch(OptunaSearch):
 
     def _tell_below(self, end: int) -> None:
         for number in sorted(n for n in self._by_number if n < end and n in self._verdicts):
-            verdict = self._verdicts[number]
-            self._optuna.tell(self._by_number.pop(number), verdict.value, state=verdict.state, skip_if_finished=True)
+            verdict, trial = self._verdicts[number], self._by_number.pop(number)
+            state, values = verdict.state, verdict.values
+            if state == STOPPED and len(self._definition.objectives) > 1:
+                state = FAILED  # Optuna has no pruned trials of several objectives
+            if verdict.excess:
+                trial.set_user_attr(CONSTRAINTS, list(verdict.excess))
+            self._optuna.tell(trial, list(values) if values and state == COMPLETE else None, state=state, skip_if_finished=True)
+
+
+def learnt_from(study: Study, earlier: Study, storage: JournalStorage) -> list[FrozenTrial]:
+    """Completed trials of an earlier study that lie in this one's space; ConfigError where the two optimise different things."""
+    if earlier.objectives != study.objectives:
+        raise ConfigError(
+            f"search.warm_start: study {earlier.name} optimises {', '.join(o.metric for o in earlier.objectives)}, "
+            f"and this one {', '.join(o.metric for o in study.objectives)}: its results mean something else here"
+        )
+    found = []
+    for trial in optuna.load_study(study_name=earlier.name, storage=storage).get_trials(deepcopy=False, states=(COMPLETE,)):
+        fixed = optuna.trial.FixedTrial(trial.params)
+        with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):  # a trial outside this space is left out
+            spaces.suggest(study.space, fixed)
+            found.append(optuna.trial.create_trial(
+                params=fixed.params, distributions=fixed.distributions, values=trial.values, user_attrs={"snrlab:from": earlier.name}
+            ))
+    return found
 
 
 def importances(storage: JournalStorage, study: Study) -> dict[str, float]:
@@ -120,23 +162,11 @@ def importances(storage: JournalStorage, study: Study) -> dict[str, float]:
     Empty where there are fewer than three completed trials, or nothing varies.
     """
     loaded = optuna.load_study(study_name=study.name, storage=storage)
+    first = (lambda trial: trial.values[0]) if len(study.objectives) > 1 else None
     if len(loaded.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 3:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=study.search.seed)
     try:
-        return dict(optuna.importance.get_param_importances(loaded, evaluator=evaluator))
+        return dict(optuna.importance.get_param_importances(loaded, evaluator=evaluator, target=first))
     except (ValueError, RuntimeError):
         return {}
-
-
-def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """A sampler whose random numbers belong to trial `number` alone, so that a resumed search goes on as it would have."""
-    seed = key_of(search.seed, f"sampler/{number}") % 2**32
-    match search.sampler:
-        case Tpe(startup_trials=startup):
-            return optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True
-            )
-        case Random():
-            return optuna.samplers.RandomSampler(seed=seed)
-    raise AssertionError(f"no sampler for {search.sampler}")

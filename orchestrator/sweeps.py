@@ -9,9 +9,10 @@ from typing import Any
 
 import ray
 
+from orchestrator import events
 from orchestrator.folders import SweepRecord, TrialFolder
 from search_spaces.study import Study
-from trainables import atomic
+from trainables import atomic, metrics_log
 from trainables.recipe import make_recipe
 from trainables.sweep_settings import Sweep
 
@@ -48,10 +49,12 @@ class SweepDesk:
     def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
         """Start a trial's own sweep, or a further one."""
         settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
-        tasks = (sweep or self._study.sweep).tasks
+        tasks, gpus = (sweep or self._study.sweep).tasks, max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
         # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
         parts = [self._read.remote(str(folder.root), settings, i, tasks, threads) for i in range(tasks)] if tasks > 1 else []
-        reference = self._sweep.remote(str(folder.root), folder.number, settings, sweep is not None, str(self._cache), threads, *parts)
+        reference = self._sweep.remote(
+            str(folder.root), folder.number, settings, sweep is not None, str(self._cache), threads, gpus, *parts
+        )
         self._waiting[reference] = folder.number
 
     def collect(self, timeout: float = 0.0) -> list[Outcome]:
@@ -93,15 +96,18 @@ def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -
     return plan.vectors(*(ranges[index] if index < len(ranges) else (plan.size, plan.size)))
 
 
-def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, threads: int, *parts: Any) -> SweepRecord:
+def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, threads: int, gpus: float, *parts: Any) -> SweepRecord:
     """Sweep a trial; the record and the contact sheets are on storage when this returns.
 
-    `parts` are the results of `read_range`, one after the other, where the averages were made by tasks of their own.
+    `gpus` is how many GPUs the trial trained on; `parts` are the results of `read_range`, one after the other, where
+    the averages were made by tasks of their own.
     """
     import numpy as np
     import torch
 
+    from trainables.cost import network_cost
     from trainables.ema.averages import Averages
+    from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import UserError
     from trainables.image_grid import png
     from trainables.recipe import load_recipe
@@ -113,18 +119,28 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     metric = recipe.evaluation.features.metric
     device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
     try:
+        cost = network_cost(recipe)
         averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
-        result = sweep(recipe, folder.root, Path(cache), wanted, averages, device)
+        with events.warnings_noted(folder.root):
+            result = sweep(recipe, folder.root, Path(cache), wanted, averages, device)
     except UserError as error:
+        events.note(folder.root, "failed", message=str(error))
         return SweepRecord(metric, error=str(error))
     data = recipe.data.load()
     rows = [point_row(point) for point in result.points]
     for row, point in zip(rows, result.points, strict=True):
         atomic.write_bytes(folder.samples(row), png(point.examples, data))
     optima = [optimum_row(optimum) for optimum in result.optima]
-    record = SweepRecord(metric, rows, optima, result.evaluations, result.seconds, wanted.solver)
+    last = metrics_log.read(folder.root)
+    seconds = float(last[-1]["train_seconds"]) if last else 0.0
+    cost |= {"train_seconds": seconds, "gpu_seconds": seconds * gpus}
+    record = SweepRecord(metric, rows, optima, cost, result.evaluations, result.seconds, wanted.solver)
     if further:
         folder.write_further_sweep(record)
     else:
         folder.write_sweep(record)
+        keep_snapshots(folder.root / "snapshots", wanted.keep_snapshots)
+    best = record.best or {}
+    events.note(folder.root, "swept", evaluations=record.evaluations, seconds=round(record.seconds, 1), sigma_rel=best.get("sigma_rel"),
+                **{metric: best.get("distance")})
     return record

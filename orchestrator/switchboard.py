@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import ray
+from ray.actor import ActorHandle
 
 from trainables.progress import Progress
 
@@ -43,6 +44,7 @@ class _Line:
         self.closed = False
         self.changed = asyncio.Condition()
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.members: dict[int, ActorHandle] = {}
         self.decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
 
     def decision(self, serial: int, images: int) -> asyncio.Future[bool]:
@@ -72,6 +74,13 @@ class Switchboard:
             line.decide(False)
             line.current, line.finished, line.messages = assignment, False, asyncio.Queue()
             line.changed.notify_all()
+
+    async def join(self, group: str, rank: int, worker: ActorHandle) -> None:
+        """A worker is there, perhaps in the place of a lost one."""
+        self._lines[group].members[rank] = worker
+
+    async def members(self, group: str) -> list[ActorHandle]:
+        return list(self._lines[group].members.values())
 
     async def next_assignment(self, group: str, after: int) -> Assignment | None:
         """The group's unfinished assignment later than `after` (a restarted worker asks with -1); None to go home."""

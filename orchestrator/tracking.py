@@ -154,7 +154,7 @@ class Tracker:
         """A trial's score is that at its own best EMA length."""
         best, optimum = sweep.best, sweep.optimum or {}
         if best:
-            values = {**best["metrics"], "sigma_rel": best["sigma_rel"], "sweep_seconds": sweep.seconds,
+            values = {**best["metrics"], **sweep.cost, "sigma_rel": best["sigma_rel"], "sweep_seconds": sweep.seconds,
                       "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"],
                       "sigma_rel_optimum": optimum.get("sigma_rel"),
                       "sigma_rel_low": optimum.get("low"), "sigma_rel_high": optimum.get("high")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from ray import tune
 from ray.actor import ActorHandle
 
+from orchestrator import events
 from orchestrator.folders import TrialFolder, TrialRecord
+from orchestrator.store import Store
 from orchestrator.workers import Group, make_group
 from search_spaces.study import Study
 
@@ -20,18 +23,21 @@ class Trial(tune.Trainable):
     _group: Group
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
-        self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str
+        self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str, store: str
     ) -> None:
-        self._study, self._cache = study, Path(cache)
+        self._study, self._cache, self._store = study, Path(cache), Store(Path(store))
         self._trials = Path(folder)
         self._group = make_group(study.compute, switchboard, self._trials.parent / "ray")
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._let_go()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
+        if not self._taken_up:
+            self._take_up()
         message = self._group.next_message()
         if message.progress is None:
             self._end("failed", message.failure)
@@ -42,6 +48,7 @@ class Trial(tune.Trainable):
 
     def cleanup(self) -> None:
         self._group.close()
+        self._let_go()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {"number": self._folder.number}
@@ -52,13 +59,31 @@ class Trial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         number, values = config["number"], config["values"]
         self._folder = TrialFolder(self._trials / f"{number:04d}", number)
-        recipe = self._study.recipe(values)
+        self._recipe = recipe = self._study.recipe(values)
+        self._lock, self._taken_up = self._store.lock(recipe), False
         self._folder.write_record(
             TrialRecord(number, values, recipe.key, recipe.variant_key, training="running", started=time.time())
         )
-        self._group.assign(recipe.canonical_json, self._folder.root, self._cache)
+        events.note(self._folder.root, "training", recipe=recipe.key[:12], values=json.dumps(values))
+
+    def _take_up(self) -> None:
+        """Wait for whoever trains the same recipe, take over what is there, and hand the rest to the workers."""
+        self._taken_up = True
+        if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
+            self._lock.acquire()
+            if images := self._store.take(self._recipe, self._folder.root):
+                events.note(self._folder.root, "reused", images=images)
+        self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
+
+    def _let_go(self) -> None:
+        """Keep what was trained, however far it came, and let others at it."""
+        if self._lock.is_locked:
+            self._store.keep(self._recipe, self._folder.root)
+            self._lock.release()
 
     def _end(self, training: Any, reason: str = "") -> None:
         record = self._folder.record
         record.training, record.reason, record.ended = training, reason, time.time()
         self._folder.write_record(record)
+        events.note(self._folder.root, training, **({"message": reason} if reason else {}))
+        self._let_go()

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorHandle
 
+from orchestrator import events
 from orchestrator.switchboard import Assignment, Message
 from search_spaces.study import Compute
 from trainables.errors import TrainingFailed, UserError
@@ -77,7 +78,17 @@ class TrainGroup:
         ray.get(self._switchboard.assign.remote(self._name, assignment))
 
     def next_message(self) -> Message:
-        return ray.get(self._switchboard.next_message.remote(self._name))  # type: ignore[return-value]
+        """What the workers say next; workers without any news for too long are killed, which makes Train start them anew."""
+        patience = self._compute.hang_minutes * 60 or None
+        for _ in range(self._compute.max_failures + 1):
+            waiting: Any = self._switchboard.next_message.remote(self._name)
+            try:
+                return ray.get(waiting, timeout=patience)
+            except ray.exceptions.GetTimeoutError:
+                ray.cancel(waiting)
+                for worker in ray.get(self._switchboard.members.remote(self._name)):
+                    ray.kill(worker)
+        return Message(self._serial, failure=f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart")
 
     def close(self) -> None:
         ray.get(self._switchboard.close.remote(self._name))
@@ -120,6 +131,7 @@ def _work(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     switchboard, group = config["switchboard"], config["group"]
+    ray.get(switchboard.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
     last = -1
     while (assignment := ray.get(switchboard.next_assignment.remote(group, last))) is not None:
         last = assignment.serial
@@ -134,8 +146,9 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
 
     try:
         recipe = make_recipe(json.loads(assignment.recipe_json))
-        for progress in train(recipe, Path(assignment.folder), Path(assignment.cache), ranks):
-            yield Message(assignment.serial, progress)
+        with events.warnings_noted(Path(assignment.folder)):
+            for progress in train(recipe, Path(assignment.folder), Path(assignment.cache), ranks):
+                yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))
     except Exception as error:

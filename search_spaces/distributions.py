@@ -30,6 +30,10 @@ class Distribution(Method, abc.ABC):
     def extremes(self) -> list[Scalar]:
         """Values at the edges (or all of them), with which a study is tried out before it runs."""
 
+    @abc.abstractmethod
+    def grid(self, points: int) -> list[Scalar]:
+        """So many values over the range, or all choices."""
+
     def applies(self, chosen: dict[str, Any]) -> bool:
         """Whether the conditions hold for the values chosen so far."""
         return all(path in chosen and chosen[path] in _as_list(allowed) for path, allowed in self.when.items())
@@ -61,6 +65,9 @@ class FloatRange(_Range):
     def suggest(self, trial: optuna.trial.BaseTrial, path: str) -> Scalar:
         return trial.suggest_float(path, self.low, self.high, log=self.log)
 
+    def grid(self, points: int) -> list[Scalar]:
+        return [float(v) for v in _spaced(self.low, self.high, points, self.log)]
+
 
 class IntRange(_Range):
     """Whole numbers from low to high, in steps."""
@@ -73,6 +80,10 @@ class IntRange(_Range):
     def suggest(self, trial: optuna.trial.BaseTrial, path: str) -> Scalar:
         return trial.suggest_int(path, self.low, self.high, step=1 if self.log else self.step, log=self.log)
 
+    def grid(self, points: int) -> list[Scalar]:
+        step = 1 if self.log else self.step
+        return list(dict.fromkeys(self.low + round((v - self.low) / step) * step for v in _spaced(self.low, self.high, points, self.log)))
+
 
 class Categorical(Distribution):
     """One of a list of values."""
@@ -83,8 +94,19 @@ class Categorical(Distribution):
     def suggest(self, trial: optuna.trial.BaseTrial, path: str) -> Scalar:
         return trial.suggest_categorical(path, list(self.choices))
 
+    def grid(self, points: int) -> list[Scalar]:
+        return list(self.choices)
+
     def extremes(self) -> list[Scalar]:
         return list(self.choices)
+
+
+def _spaced(low: float, high: float, points: int, log: bool) -> list[float]:
+    if low == high:
+        return [low]
+    shares = [i / (points - 1) for i in range(points)]
+    values = [low * (high / low) ** share if log else low + (high - low) * share for share in shares]
+    return [*values[:-1], high]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -9,20 +9,22 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
+from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
-from search_spaces.study import Compute, Search, Study, Sweep
+from search_spaces.study import Compute, Study
 from trainables.ema.settings import Ema
 from trainables.method import Method
 from trainables.optimiser import Adam
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
-from trainables.sweep_settings import Optimise
+from trainables.sweep_settings import Optimise, Sweep
 
 
 def reference() -> str:
     """Every field of a study file: meaning, range, default, default search range."""
     parts = [
         "# Reference\n\nWritten by `python -m search_spaces.reference docs/reference.md`; do not edit.\n",
-        "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### sweep\n", _table(Sweep),
+        "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
+        "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
         "\n### optimiser\n", _table(Adam), "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),

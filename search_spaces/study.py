@@ -7,61 +7,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from search_spaces import space as spaces
 from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.overrides import assign, with_values
+from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
 from trainables.errors import ConfigError, did_you_mean, explain
 from trainables.method import Method, Settings
 from trainables.recipe import Recipe, make_recipe
 from trainables.sweep_settings import Sweep
 from trainables.yaml_file import load_mapping
-
-
-class Tpe(Method):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate and grouped by condition."""
-
-    kind: Literal["tpe"] = "tpe"
-    startup_trials: int = Field(10, ge=1, description="random trials before the model is used")
-
-
-class Random(Method):
-    """Independent uniform draws."""
-
-    kind: Literal["random"] = "random"
-
-
-class Asha(Method):
-    """Asynchronous successive halving (Li et al. 2020) on the intermediate score."""
-
-    kind: Literal["asha"] = "asha"
-    grace_images: int = Field(ge=1, description="no trial is stopped before so many images")
-    reduction_factor: float = Field(3.0, gt=1, description="one in so many trials goes on at each rung")
-
-
-class NoStopping(Method):
-    """Every trial runs to its end."""
-
-    kind: Literal["none"] = "none"
-
-
-def _name_alone(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
-
-
-class Search(Settings):
-    """How the space is searched."""
-
-    trials: int = Field(20, ge=1, description="number of trials")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the sampler; trial n draws from (seed, n)")
-    sampler: Annotated[Tpe | Random, Field(discriminator="kind"), BeforeValidator(_name_alone)] = Field(default_factory=Tpe)
-    early_stopping: Annotated[Asha | NoStopping, Field(discriminator="kind"), BeforeValidator(_name_alone)] = Field(
-        default_factory=NoStopping
-    )
 
 
 class Compute(Settings):
@@ -71,6 +30,8 @@ class Compute(Settings):
     cpus_per_worker: int = Field(1, ge=1, description="CPUs (and threads) per worker")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs per worker; shares such as 0.5 are allowed")
     concurrent_trials: int = Field(1, ge=1, description="trials that train at the same time")
+    reuse: bool = Field(True, description="take over what another trial with the same recipe has trained already")
+    hang_minutes: float = Field(60.0, ge=0, description="workers without any news for so long are restarted; 0 is never")
     max_failures: int = Field(2, ge=0, description="restarts of a trial after a lost worker before it counts as failed")
 
 
@@ -98,8 +59,13 @@ class Study(Settings):
 
     @property
     def metric(self) -> str:
-        """Name of the objective, which is minimised."""
+        """The Fréchet distance that trials are swept and stopped by."""
         return self.base_recipe.evaluation.features.metric
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search optimises; the first ranks the trials."""
+        return self.search.objectives or (Objective(metric=self.metric),)
 
     @property
     def warnings(self) -> list[str]:
@@ -114,9 +80,7 @@ class Study(Settings):
         return make_recipe(with_values(self.base, values), f"study {self.name}: trial")
 
 
-FAMILIES: dict[str, Mapping[str, type[Method]]] = {
-    "sampler": {"tpe": Tpe, "random": Random}, "early_stopping": {"asha": Asha, "none": NoStopping},
-}
+FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_stopping": STOPPINGS}
 
 
 def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
@@ -130,13 +94,33 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
         raise ConfigError(explain(error, where, families, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
     spaces.check(study.space, study.base, where)
-    stopping = study.search.early_stopping
-    if isinstance(stopping, Asha) and stopping.grace_images % base.evaluation.every:
+    _check_search(study, base, where)
+    return study
+
+
+def _check_search(study: Study, base: Recipe, where: str) -> None:
+    search = study.search
+    grace = getattr(search.early_stopping, "grace_images", base.evaluation.every)
+    if grace % base.evaluation.every:
         raise ConfigError(
-            f"{where}: search.early_stopping.grace_images: {stopping.grace_images} was given: it must be a multiple of "
+            f"{where}: search.early_stopping.grace_images: {grace} was given: it must be a multiple of "
             f"base.evaluation.every = {base.evaluation.every}, because trials are compared where they are scored"
         )
-    return study
+    if isinstance(search.sampler, Grid) and any(distribution.when for distribution in study.space.values()):
+        raise ConfigError(f"{where}: search.sampler: grid needs a space without conditions (`when`): use tpe or random")
+    known = base.evaluation.metric_names | COSTS
+    for metric in [o.metric for o in search.objectives] + [c.metric for c in search.constraints]:
+        if metric not in known:
+            allowed = ", ".join(sorted(known))
+            raise ConfigError(f"{where}: search: metric '{metric}' is not this study's. Allowed: {allowed}.{did_you_mean(metric, known)}")
+    for number, point in enumerate(search.points):
+        unknown = sorted(set(point) - set(study.space))
+        if unknown:
+            raise ConfigError(f"{where}: search.points[{number}]: '{unknown[0]}' is not searched.{did_you_mean(unknown[0], study.space)}")
+        study.recipe(point)
+
+
+COSTS = {"macs", "parameters", "train_seconds", "gpu_seconds"}  # what every trial costs, beside its scores
 
 
 def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -27,26 +27,42 @@ class Counters:
     train_seconds: float = 0.0
 
 
+def path(folder: Path) -> Path:
+    return folder / _NAME
+
+
+def exists(folder: Path) -> bool:
+    return path(folder).exists()
+
+
+def images(folder: Path) -> int:
+    """Images trained up to the checkpoint; 0 without a whole one."""
+    try:
+        with safe_open(path(folder), framework="pt") as file:
+            return int(json.loads(file.metadata()["counters"])["images"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return 0
+
+
 def save(folder: Path, key: str, counters: Counters, tensors: Mapping[str, Tensor]) -> None:
     """Write the state atomically; the earlier checkpoint stays until the new one is whole."""
-    metadata = {"recipe_key": key, "counters": json.dumps(asdict(counters))}
+    metadata = {"stage_key": key, "counters": json.dumps(asdict(counters))}
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    atomic.write_with(folder / _NAME, lambda temporary: save_file(whole, temporary, metadata))
+    atomic.write_with(path(folder), lambda temporary: save_file(whole, temporary, metadata))
 
 
 def load(folder: Path, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
     """The state if there is one; an error names a file that is damaged or of another recipe."""
-    path = folder / _NAME
-    if not path.exists():
+    if not exists(folder):
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path(folder), framework="pt") as file:
             metadata = file.metadata()
-            if metadata["recipe_key"] != key:
-                raise UserError(f"{path}: belongs to another recipe ({metadata['recipe_key'][:12]}); use another folder or delete it")
+            if metadata.get("stage_key") != key:
+                raise UserError(f"{path(folder)}: belongs to another recipe; use another folder or delete it")
             return Counters(**json.loads(metadata["counters"])), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it to train from the start") from None
+        raise UserError(f"{path(folder)}: cannot be read ({error}); delete it to train from the start") from None
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -35,6 +35,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def copy(source: Path, target: Path) -> None:
+    """The rows of one folder in another; never a link, because rows are appended."""
+    if (source / _NAME).exists():
+        atomic.write_bytes(target / _NAME, (source / _NAME).read_bytes())
+
+
 def drop_after(folder: Path, images: int) -> None:
     """Forget rows later than the checkpoint that a run goes on from; they will be written again."""
     rows = read(folder)

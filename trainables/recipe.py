@@ -70,6 +70,19 @@ class Evaluation(Settings):
     compile: bool = Field(False, description="torch.compile the network for sweeps; pays on GPUs with many samples")
     seed: int = Field(0, ge=0, description="seed of the evaluation noise, shared by all variants")
 
+    @property
+    def metric_names(self) -> set[str]:
+        """Metrics that every score has."""
+        spaces = [self.features, *self.also]
+        names = {s.metric for s in spaces}
+        for space in (s.space for s in spaces):
+            names |= {f"kid_{space}"} if "kid" in self.sample_metrics else set()
+            names |= {f"{n}_{space}" for n in ("precision", "recall", "density", "coverage")} if "prdc" in self.sample_metrics else set()
+            names |= {f"frechet_infinity_{space}"} if "frechet_infinity" in self.sample_metrics else set()
+        if "inception_score" in self.sample_metrics and any(s.space == "inception" for s in spaces):
+            names.add("inception_score")
+        return names
+
     @model_validator(mode="after")
     def _spaces_differ(self) -> Evaluation:
         names = [f.metric for f in (self.features, *self.also)]
@@ -129,6 +142,13 @@ class Recipe(Settings):
     def key(self) -> str:
         """sha256 of the canonical JSON, hexadecimal."""
         return hashlib.sha256(self.canonical_json.encode()).hexdigest()
+
+    @property
+    def stage_key(self) -> str:
+        """The key with the length left out: runs with the same one are alike as far as both go."""
+        fields = self.model_dump(mode="json")
+        del fields["duration"]["images"]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def variant_key(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -46,6 +46,9 @@ class Sweep(Settings):
     guidance_weights: tuple[float, ...] = Field((), description="guidance weights to cross with the lengths; none is the recipe's own")
     guide_sigma_rels: tuple[float, ...] = Field((), description="EMA lengths of the weaker network to cross with them (autoguidance)")
     solver: Solver = Field("robust", description="'robust' or 'reference' (as published); curves of different solvers are not mixed")
+    keep_snapshots: Literal["all", "last", "none"] = Field(
+        "all", description="stored averages kept after a trial's own sweep: all, those of the last time, or none (it cannot be swept again)"
+    )
     tasks: int = Field(1, ge=1, description="Ray tasks that read the stored averages, each its own range of parameters")
 
     @model_validator(mode="after")

@@ -49,10 +49,12 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None)
     Raises ConfigError where the recipe does not fit the data, TrainingFailed after too many non-finite steps.
     """
     run = _Run(recipe, folder, cache, ranks or Ranks())
+    if run.done:
+        yield run.recalled()
     while not run.done:
         started = time.perf_counter()
-        first = run.counters.images
-        run.train_until(min(first + recipe.evaluation.every, recipe.duration.images))
+        first, every = run.counters.images, recipe.evaluation.every
+        run.train_until(min((first // every + 1) * every, recipe.duration.images))
         seconds = time.perf_counter() - started
         run.counters.train_seconds += seconds
         yield run.report((run.counters.images - first) / seconds)
@@ -103,6 +105,12 @@ class _Run:
             if self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done:
                 self._store_averages()
 
+    def recalled(self) -> Progress:
+        """The last report of a run that was at its end when it was taken up."""
+        rows = metrics_log.read(self.folder)
+        last = {key: value for key, value in rows[-1].items() if key not in ("images", "time")} if rows else {}
+        return Progress(self.counters.images, last, True)
+
     def report(self, images_per_second: float) -> Progress:
         """Score the widest tracked average, write the checkpoint, and tell."""
         metrics = {
@@ -124,7 +132,7 @@ class _Run:
             score = evaluator.score(averaged, self.recipe.evaluation.interim_samples, interim=True)
             metrics[f"interim_{evaluator.metric}"] = score.distance
             metrics_log.append(self.folder, {"images": self.counters.images, "time": time.time(), **metrics})
-            checkpoint.save(self.folder, self.recipe.key, self.counters, self._state())
+            checkpoint.save(self.folder, self.recipe.stage_key, self.counters, self._state())
         return Progress(self.counters.images, metrics, self.done)
 
     def _step(self) -> None:
@@ -231,7 +239,7 @@ class _Run:
         return head.to(self.ranks.device) if head else None
 
     def _restore(self) -> None:
-        stored = checkpoint.load(self.folder, self.recipe.key)
+        stored = checkpoint.load(self.folder, self.recipe.stage_key)
         if stored:
             self.counters, tensors = stored
             self.draws.restore({k.removeprefix("draws/"): v for k, v in tensors.items() if k.startswith("draws/")})

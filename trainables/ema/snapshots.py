@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -71,11 +72,13 @@ def list_snapshots(folder: Path | str) -> list[Snapshot]:
     return sorted(found, key=lambda s: (s.images, s.sigma_rel))
 
 
-def thin_out(folder: Path | str, keep_every: int) -> list[str]:
-    """Delete the averages whose time is not a multiple of `keep_every` images, except those of the last time; what was deleted."""
+def keep_snapshots(folder: Path | str, keep: Literal["all", "last", "none"]) -> list[str]:
+    """Delete all averages but those that are to be kept; returns what was deleted."""
+    if keep == "all":
+        return []
     snapshots = list_snapshots(folder)
     last = max((s.images for s in snapshots), default=0)
-    gone = [s.file.location for s in snapshots if s.images % keep_every and s.images != last]
+    gone = [s.file.location for s in snapshots if keep == "none" or s.images != last]
     for location in gone:
         storage_of(location).delete(location)
     return gone

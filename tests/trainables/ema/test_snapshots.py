@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.conftest import tiny_fields
 from trainables.ema import flat_file
-from trainables.ema.snapshots import list_snapshots, load_vector, thin_out, write_snapshot
+from trainables.ema.snapshots import keep_snapshots, list_snapshots, load_vector, write_snapshot
 from trainables.errors import ConfigError, UserError
 from trainables.recipe import make_recipe
 
@@ -70,11 +70,12 @@ def test_bf16_is_refused_with_the_reason() -> None:
         make_recipe(tiny_fields(ema={"snapshot_format": "bf16"}))
 
 
-def test_thinning_keeps_the_last_time(tmp_path: Path) -> None:
-    for images in (100, 200, 300, 400, 450):
+@pytest.mark.parametrize(("keep", "left"), [("all", [100, 200, 300]), ("last", [300]), ("none", [])])
+def test_only_what_is_to_be_kept_stays(keep: str, left: list[int], tmp_path: Path) -> None:
+    for images in (100, 200, 300):
         write_snapshot(tmp_path, images, 0.05, VALUES, ["a", "b"])
-    assert len(thin_out(tmp_path, 200)) == 2
-    assert [s.images for s in list_snapshots(tmp_path)] == [200, 400, 450]
+    assert len(keep_snapshots(tmp_path, keep)) == 3 - len(left)
+    assert [s.images for s in list_snapshots(tmp_path)] == left
 
 
 def test_a_vector_of_another_network_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import GOLDEN
 from trainables.errors import ConfigError
-from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.metrics.frechet import FeatureStatistics, frechet, frechet_distance, influence
 
 
 @pytest.mark.parametrize("case", json.loads((GOLDEN / "frechet.json").read_text())["cases"], ids=lambda c: f"d{c['d']}n{c['n1']}")
@@ -32,6 +32,50 @@ def test_merging_in_any_order_equals_one_pass() -> None:
         assert merged.count == 1000
         np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12)
         np.testing.assert_allclose(merged.covariance, np.cov(x, rowvar=False), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n_a", "n_b", "route"), [(20, 30, "gram"), (20, 300, "gram"), (300, 20, "gram"), (300, 400, "cholesky")])
+def test_every_route_gives_the_same_distance(n_a: int, n_b: int, route: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((n_a, 40)) @ rng.standard_normal((40, 40)), rng.standard_normal((n_b, 40)) + 1
+    a, b = FeatureStatistics(40).update(x), FeatureStatistics(40).update(y)
+    found = frechet(a, b)
+    difference = a.mean - b.mean
+    factors = [(v - v.mean(0)).T / np.sqrt(len(v) - 1) for v in (x, y)]
+    cross = np.linalg.svd(factors[0].T @ factors[1], compute_uv=False).sum()
+    exact = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    assert found.route == route and found.value == pytest.approx(exact, rel=1e-9) and 0 <= found.residue < 1e-4
+
+
+def test_dead_features_take_the_route_that_keeps_their_digits() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((300, 40)), rng.standard_normal((400, 40)) * 2
+    x[:, :10], y[:, :10] = 0.0, 0.0
+    found = frechet(FeatureStatistics(40).update(x), FeatureStatistics(40).update(y))
+    alive = frechet(FeatureStatistics(30).update(x[:, 10:]), FeatureStatistics(30).update(y[:, 10:]))
+    assert found.route == "singular values" and found.value == pytest.approx(alive.value, rel=1e-10)
+
+
+def test_influence_predicts_what_a_resample_does() -> None:
+    x = np.random.default_rng(1).standard_normal((600, 12)) * np.linspace(0.5, 2, 12)
+    b = FeatureStatistics(12).update(np.random.default_rng(2).standard_normal((4000, 12)) + 0.3)
+    a = FeatureStatistics(12).update(x)
+    weights = influence(x, a, b)
+    rng, resampled, predicted = np.random.default_rng(3), [], []
+    for _ in range(200):
+        chosen = rng.integers(0, len(x), len(x))
+        resampled.append(frechet_distance(FeatureStatistics(12).update(x[chosen]), b))
+        predicted.append(weights[chosen].mean())
+    assert np.corrcoef(resampled, predicted)[0, 1] > 0.99
+    assert weights.std() / np.sqrt(len(x)) == pytest.approx(np.std(resampled), rel=0.15)
+    assert influence(x[:10], FeatureStatistics(12).update(x[:10]), b) is None
+
+
+def test_statistics_outlive_the_process() -> None:
+    for count in (5, 50):
+        stats = FeatureStatistics(8).update(np.random.default_rng(1).standard_normal((count, 8)))
+        again = FeatureStatistics.from_arrays(stats.arrays())
+        np.testing.assert_allclose(again.covariance, stats.covariance, rtol=1e-12)
 
 
 def test_a_set_has_no_distance_to_itself() -> None:

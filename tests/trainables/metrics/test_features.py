@@ -1,0 +1,141 @@
+"""Feature spaces: Inception against torch-fidelity, DINOv2 through timm, pixels, files that are missing or wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainables.data import ImageData
+from trainables.errors import ConfigError
+from trainables.metrics.dinov2 import DinoV2
+from trainables.metrics.features import Extracted
+from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.metrics.inception import Inception
+from trainables.metrics.pixels import Pixels
+from trainables.metrics.probe import Probe
+from trainables.metrics.reference import Reference
+from trainables.recipe import make_recipe
+
+
+def pictures(seed: int, count: int = 12, channels: int = 3) -> ImageData:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, channels, 32, 32)).astype(np.uint8)
+    return ImageData(images, np.zeros(count, np.int64), 0)
+
+
+@pytest.fixture(scope="session")
+def random_inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of the right layout with random, well-scaled values (the published one is not at hand here)."""
+    from unittest.mock import patch
+
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    cls = module.FeatureExtractorInceptionV3
+    with patch.object(module, "load_state_dict_from_url", lambda *_, **__: {}), patch.object(cls, "load_state_dict", lambda *_, **__: None):
+        net = cls("inception-v3-compat", ["2048"])
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in net.state_dict().items():
+        if value.ndim > 1:
+            state[name] = torch.randn(value.shape, generator=generator) * (2.0 / value[0].numel()) ** 0.5
+        else:
+            state[name] = torch.ones_like(value) if "running_var" in name or name.endswith("bn.weight") else torch.zeros_like(value)
+    torch.save(state, path)
+    return path
+
+
+def test_inception_features_and_fid_equal_torch_fidelity(random_inception: Path, tmp_path: Path) -> None:
+    from torch_fidelity import calculate_metrics
+
+    a, b = pictures(0), pictures(1)
+    for name, data in (("a", a), ("b", b)):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(data.images):
+            Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / name / f"{i:03d}.png")
+    theirs = calculate_metrics(
+        input1=str(tmp_path / "a"), input2=str(tmp_path / "b"), fid=True, isc=True, cuda=False, verbose=False, cache=False,
+        feature_extractor_weights_path=str(random_inception), save_cpu_ram=True,
+    )
+    extract = Inception(weights=random_inception, sha256="").prepare(a, tmp_path)
+    ours = [FeatureStatistics(2048).update(extract(d.images).features) for d in (a, b)]
+    assert frechet_distance(*ours) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
+    from trainables.metrics.samples import inception_score
+
+    assert inception_score(extract(a.images).logits)[0] == pytest.approx(theirs["inception_score_mean"], rel=1e-4)
+
+
+def test_weights_files_hold_tensors_alone(random_inception: Path, tmp_path: Path) -> None:
+    """A file that would run code when unpickled is refused."""
+    evil = tmp_path / "evil.pth"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"x": Evil()}, evil)
+    with pytest.raises(Exception, match=r"[Ww]eights.only|Unsupported"):
+        Inception(weights=evil, sha256="").prepare(pictures(0), tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_and_wrong_weights_are_explained(random_inception: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "none.pth"
+    with pytest.raises(ConfigError, match=r"none\.pth and are not there.*Get it from https"):
+        Inception(weights=missing).check_files()
+    digest = hashlib.sha256(random_inception.read_bytes()).hexdigest()
+    with pytest.raises(ConfigError, match=f"has SHA-256 {digest}, and 6726825d is wanted"):
+        Inception(weights=random_inception).check_files()
+    Inception(weights=random_inception, sha256=digest[:12]).check_files()
+    with pytest.raises(ConfigError, match=r"features\.weights"):
+        DinoV2(weights=missing).check_files()
+    recipe = make_recipe({"evaluation": {"also": [{"kind": "inception", "weights": str(missing)}]}})
+    with pytest.raises(ConfigError, match="features inception"):
+        recipe.check_files()
+
+
+def test_dinov2_reads_timm_weights(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    net = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=28).eval()
+    path = tmp_path / "vits.safetensors"
+    save_file(net.state_dict(), path)
+    data = pictures(0, 3)
+    features = DinoV2(model="vit-s", weights=path, resolution=28).prepare(data, tmp_path)(data.images).features
+    assert features.shape == (3, 384)
+    grey = DinoV2(model="vit-s", weights=path, resolution=28).prepare(pictures(0, 2, channels=1), tmp_path)
+    assert grey(pictures(0, 2, channels=1).images).features.shape == (2, 384)
+    with pytest.raises(ConfigError, match="does not fit vit-b"):
+        DinoV2(model="vit-b", weights=path, resolution=28).prepare(data, tmp_path)
+
+
+def test_what_cannot_be_scored_is_refused(random_inception: Path, tmp_path: Path) -> None:
+    latents = ImageData(np.zeros((4, 4, 8, 8), np.float32), np.zeros(4, np.int64), 0)
+    with pytest.raises(ConfigError, match="wants grey or RGB pictures"):
+        Inception(weights=random_inception, sha256="").prepare(latents, tmp_path)(latents.images)
+    with pytest.raises(ConfigError, match="needs data with labels"):
+        Probe().prepare(latents, tmp_path)
+    with pytest.raises(ConfigError, match="more than 4096"):
+        Pixels().prepare(ImageData(np.zeros((1, 3, 64, 64), np.uint8), np.zeros(1, np.int64), 0), tmp_path)
+    with pytest.raises(ConfigError, match="each feature space may be given once"):
+        make_recipe({"evaluation": {"features": "pixels", "also": ["pixels"]}})
+
+
+def test_statistics_of_real_images_are_computed_once(tmp_path: Path) -> None:
+    data = pictures(0, 40, channels=1)
+    first = Reference(Pixels(), data, tmp_path)
+    calls = []
+    again = Reference(Pixels(), data, tmp_path)
+    again.extract = lambda images: calls.append(1) or Extracted(images)  # type: ignore[func-returns-value]
+    expected = first.statistics
+    assert again.statistics.count == 40 and not calls
+    np.testing.assert_array_equal(again.statistics.mean, expected.mean)
+    other = Reference(Pixels(), pictures(1, 40, channels=1), tmp_path)
+    assert not np.array_equal(other.statistics.mean, expected.mean)

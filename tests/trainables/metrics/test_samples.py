@@ -1,0 +1,52 @@
+"""Metrics on single samples, on laws for which the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainables.metrics.features import Extracted
+from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.metrics.samples import frechet_infinity, inception_score, kernel_distance, neighbourhoods, sample_metrics
+
+
+def normal(seed: int, count: int = 1500, dim: int = 8, shift: float = 0.0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal((count, dim)) + shift).astype(np.float32)
+
+
+def test_kid_of_one_law_is_zero_within_its_error() -> None:
+    mean, error = kernel_distance(normal(0), normal(1))
+    assert abs(mean) < 4 * error + 1e-3
+    far, error = kernel_distance(normal(0, shift=1.0), normal(1))
+    assert far > 10 * error > 0
+
+
+def test_neighbourhoods_tell_fidelity_from_diversity() -> None:
+    same = neighbourhoods(normal(0, 800), normal(1, 800))
+    assert all(0.8 < same[k] < 1.2 for k in ("precision", "recall", "density", "coverage"))
+    narrow = neighbourhoods(normal(0, 800) * 0.3, normal(1, 800))
+    assert narrow["precision"] > 0.95 and narrow["recall"] < 0.5 and narrow["coverage"] < 0.7
+    far = neighbourhoods(normal(0, 800, shift=20.0), normal(1, 800))
+    assert far["precision"] == far["coverage"] == far["density"] == 0
+
+
+def test_extrapolation_takes_out_most_of_the_bias() -> None:
+    reference = FeatureStatistics(32).update(normal(1, 200_000, 32))
+    made = normal(0, 1000, 32)
+    biased = frechet_distance(FeatureStatistics(32).update(made), reference)
+    assert biased > 0.2 and abs(frechet_infinity(made, reference)) < 0.15 * biased
+
+
+def test_inception_score_of_certain_and_uncertain_classifiers() -> None:
+    certain = np.eye(10, dtype=np.float32)[np.arange(20_000) % 10] * 50
+    assert inception_score(certain)[0] == pytest.approx(10, rel=0.01)
+    assert inception_score(np.zeros((1000, 10), np.float32))[0] == pytest.approx(1)
+
+
+def test_names_and_choice() -> None:
+    made, real = Extracted(normal(0, 300)), normal(1, 300)
+    reference = FeatureStatistics(8).update(real)
+    found = sample_metrics(("kid", "prdc", "frechet_infinity", "inception_score"), made, real, reference, "probe")
+    assert set(found) == {"kid_probe", "kid_probe_se", "precision_probe", "recall_probe", "density_probe", "coverage_probe",
+                          "frechet_infinity_probe"}
+    assert sample_metrics((), made, real, reference, "probe") == {}
