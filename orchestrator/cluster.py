@@ -48,7 +48,11 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
         return
     on_terminate = signal.getsignal(signal.SIGTERM)
     if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head") from None
         have = ray.cluster_resources().get("CPU", 0)
         if have < needed:
             ray.shutdown()

@@ -119,12 +119,15 @@ class _Run:
     def _search(self, searcher: Searcher) -> None:
         import ray
         from ray import tune
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         from orchestrator.switchboard import Switchboard
         from orchestrator.trial import Trial
 
         study = self.study
-        switchboard = Switchboard.remote()  # type: ignore[attr-defined]
+        # It lives and dies with this driver, wherever else a node is lost.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        switchboard = Switchboard.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
         trainable = tune.with_parameters(
             Trial, study=study, switchboard=switchboard, folder=str(self.folder.root / "trials"), cache=str(self.work.cache),
             store=str(self.work.store),
@@ -139,7 +142,7 @@ class _Run:
             ),
             run_config=tune.RunConfig(
                 name="tune", storage_path=str((self.folder.root / "ray").absolute()), verbose=0, callbacks=[_callback(self)],
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=study.compute.max_failures),
             ),
         )
         tuner.fit()

@@ -113,10 +113,18 @@ class TrainGroup:
                 failure_config=FailureConfig(max_failures=compute.max_failures),
             ),
         )
-        try:
-            trainer.fit()
-        except Exception as error:
-            ray.get(self._switchboard.fail.remote(self._name, f"the worker group was lost: {_first_line(error)}"))
+        lost: Exception | None = None
+        for _ in range(compute.max_failures + 1):
+            try:
+                trainer.fit()
+                return
+            except ray.exceptions.RayActorError as error:  # Train's controller died with its node; the workers' loss it mends itself
+                lost = error
+            except Exception as error:
+                lost = error
+                break
+        assert lost
+        ray.get(self._switchboard.fail.remote(self._name, f"the worker group was lost: {_first_line(lost)}"))
 
 
 def _work(config: dict[str, Any]) -> None:
