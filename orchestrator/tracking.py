@@ -80,7 +80,7 @@ class Tracker:
            before_sleep=before_sleep_log(log, logging.WARNING), reraise=True)
     def _connect(self) -> None:
         self._client = connect(self._uri)
-        self._experiment = _experiment(self._client, self._study.name, self._artifacts)
+        self._experiment = _experiment(self._client, self._uri, self._study.name, self._artifacts)
         tags = {
             "snrlab.kind": "study", "snrlab.study": self._study.name, "snrlab.study_id": self._id,
             "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
@@ -200,6 +200,8 @@ class Tracker:
 def connect(uri: str) -> MlflowClient:
     """A client; nothing is sent anywhere but to this address."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we wait and try again ourselves, and say so
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
@@ -218,13 +220,14 @@ def flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: Path) -> str:
+def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=(artifacts / name).as_uri()))
+            local = (artifacts / name).as_uri() if uri.startswith(("sqlite:", "file:")) else None  # a server keeps them where it likes
+            return str(client.create_experiment(name, artifact_location=local))
         except MlflowException:  # another driver was faster
             found = client.get_experiment_by_name(name)
             assert found is not None

@@ -32,6 +32,29 @@ def ema_curves(results: StudyResults) -> go.Figure:
     return figure
 
 
+def optima(results: StudyResults) -> go.Figure | None:
+    """Best EMA length of each completed trial with its 95 % interval; one mark per time, guidance and metric of the sweep."""
+    figure = _figure("EMA length sigma_rel", "")
+    drawn = 0
+    for trial in reversed(results.ranked):
+        for optimum in trial.optima:
+            low, high = optimum["low"], optimum["high"]
+            spread = None if low is None else {
+                "type": "data", "symmetric": False, "array": [high - optimum["sigma_rel"]], "arrayminus": [optimum["sigma_rel"] - low],
+            }
+            where = f"{optimum['metric']}, {optimum['images']} images, guidance weight {optimum['guidance_weight']:g}"
+            symbol = "circle" if optimum["images"] == max(o["images"] for o in trial.optima) else "circle-open"
+            figure.add_scatter(
+                x=[optimum["sigma_rel"]], y=[_name(trial)], error_x=spread, mode="markers", showlegend=False,
+                marker={"color": _HIGHLIGHT if trial is results.ranked[0] else _OTHER, "size": 9, "symbol": symbol},
+                hovertemplate=f"{_name(trial)}: {where}<br>sigma_rel %{{x:.3g}}<extra></extra>",
+            )
+            drawn += 1
+    figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])
+    figure.update_layout(height=110 + 26 * len(results.ranked))
+    return figure if drawn else None
+
+
 def convergence(results: StudyResults) -> go.Figure:
     """Intermediate score against images seen, a line per trial."""
     figure = _figure("training images", f"interim {results.metric}")

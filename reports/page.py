@@ -32,6 +32,11 @@ def render_page(results: StudyResults) -> str:
         ("convergence", "Convergence", f"Interim scores use fewer images and one fixed EMA length: they rank trials for early stopping, "
          f"and are not comparable with the final {results.metric}.", figures.convergence(results)),
     ]
+    lengths = figures.optima(results)
+    if lengths:
+        text = ("Vertex of the local parabola in log sigma_rel with its 95 % interval from the scores' sampling error on common latents. "
+                "Filled marks belong to the end of the training.")
+        charts.insert(1, ("optima", "Best EMA length", text, lengths))
     if results.importances:
         hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
         charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))

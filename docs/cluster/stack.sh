@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Everything that a cluster has, on one machine and for one user, to try it out: PostgreSQL, MLflow server, Ray head and a second node.
+#
+#   docs/cluster/stack.sh start FOLDER      writes FOLDER/stack.env; then: . FOLDER/stack.env && snrlab run STUDY $SNRLAB_STACK
+#   docs/cluster/stack.sh mlflow-stop FOLDER | mlflow-start FOLDER      the tracking server alone
+#   docs/cluster/stack.sh stop FOLDER
+#
+# Needs the Debian packages postgresql and the project's environment on PATH.  PostgreSQL listens on a socket in FOLDER
+# that only its owner can reach, MLflow and Ray on localhost: there is no password to be kept.
+set -euo pipefail
+action=${1:?start, stop, mlflow-start or mlflow-stop}
+folder=$(realpath -m "${2:?a folder}")
+postgres=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -1)
+mlflow_port=${MLFLOW_PORT:-5055} ray_port=${RAY_PORT:-6399}
+
+as_owner() {  # PostgreSQL refuses to run as root
+  if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+postgres_start() {
+  mkdir -p "$folder/pg"
+  if [ "$(id -u)" = 0 ]; then chown postgres "$folder/pg"; fi
+  chmod 700 "$folder/pg"
+  as_owner "$postgres/initdb" --pgdata "$folder/pg/data" --username snrlab --auth trust >"$folder/initdb.log"
+  as_owner "$postgres/pg_ctl" --pgdata "$folder/pg/data" --log "$folder/pg/log" --wait \
+    --options "-c listen_addresses= -c unix_socket_directories=$folder/pg" start >/dev/null
+  as_owner "$postgres/createdb" --host "$folder/pg" --username snrlab mlflow
+}
+
+mlflow_start() {
+  MLFLOW_DISABLE_TELEMETRY=true MLFLOW_BACKEND_STORE_URI="postgresql+psycopg2:///mlflow?host=$folder/pg&user=snrlab" \
+    setsid python -m mlflow server --artifacts-destination "$folder/artifacts" --host 127.0.0.1 --port "$mlflow_port" --workers 1 \
+    >>"$folder/mlflow.log" 2>&1 </dev/null &
+  echo $! >"$folder/mlflow.pid"
+  for _ in $(seq 120); do
+    if python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$mlflow_port/health', timeout=2)" 2>/dev/null; then return; fi
+    sleep 0.5
+  done
+  echo "the MLflow server did not start; see $folder/mlflow.log" >&2
+  exit 1
+}
+
+mlflow_stop() {
+  if [ -f "$folder/mlflow.pid" ]; then pkill -TERM -s "$(cat "$folder/mlflow.pid")" || true; rm -f "$folder/mlflow.pid"; fi
+}
+
+ray_start() {
+  export RAY_USAGE_STATS_ENABLED=0
+  ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard false \
+    --temp-dir "$folder/ray" --disable-usage-stats >"$folder/ray.log" 2>&1
+  ray start --address "127.0.0.1:$ray_port" --num-cpus 2 >>"$folder/ray.log" 2>&1
+}
+
+case $action in
+  start)
+    mkdir -p "$folder"
+    postgres_start
+    mlflow_start
+    ray_start
+    printf 'export SNRLAB_STACK="--address 127.0.0.1:%s --tracking-uri http://127.0.0.1:%s"\n' "$ray_port" "$mlflow_port" >"$folder/stack.env"
+    echo "ready: . $folder/stack.env && snrlab run quickstart \$SNRLAB_STACK" ;;
+  mlflow-start) mlflow_start ;;
+  mlflow-stop) mlflow_stop ;;
+  stop)
+    ray stop --force >/dev/null 2>&1 || true
+    mlflow_stop
+    as_owner "$postgres/pg_ctl" --pgdata "$folder/pg/data" --mode fast --wait stop >/dev/null || true ;;
+  *) echo "start, stop, mlflow-start or mlflow-stop, not '$action'" >&2; exit 2 ;;
+esac
