@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,11 +49,11 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
         return
     on_terminate = signal.getsignal(signal.SIGTERM)
     if address:
+        _knock(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head") from None
+            raise _unreachable(address, error) from None
         have = ray.cluster_resources().get("CPU", 0)
         if have < needed:
             ray.shutdown()
@@ -69,6 +70,21 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """UserError at once where nothing listens; Ray itself would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdigit():
+        try:
+            socket.create_connection((host.removeprefix("ray://").strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0]
+    return UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head")
 
 
 def cpus_needed(compute: Compute) -> int:

@@ -15,19 +15,17 @@ from trainables.sweep_settings import Sweep
 
 def resweep(study: Study, study_id: str, folder: StudyFolder, work: WorkFolder, number: int, wanted: Sweep,
             address: str | None, tracking_uri: str | None) -> SweepRecord:
-    """Sweep as Ray tasks, keep the record in the trial's folder, and track it; UserError where that cannot be."""
-    from orchestrator.sweeps import SweepDesk
+    """Sweep (as Ray tasks where an address is given), keep the record in the trial's folder, and track it.
+
+    UserError where that cannot be.
+    """
     from orchestrator.tracking import Tracker
 
     trial = trial_of(folder, number)
     load_recipe(trial.root / "recipe.json").check_files()
     prepare_environment()
-    with folder.held(), ray_cluster(study.compute, address):
-        desk = SweepDesk(study, folder.root / "trials", work.cache)
-        desk.submit(trial, wanted)
-        while not (outcomes := desk.collect(timeout=1.0)):
-            pass
-        record = outcomes[0].record
+    with folder.held():
+        record = _on_cluster(study, trial, work, wanted, address) if address else _here(study, trial, work, wanted)
         if record.error:
             raise UserError(record.error)
         tracker = Tracker(study, study_id, tracking_uri or work.tracking_uri, work.artifacts)
@@ -35,6 +33,26 @@ def resweep(study: Study, study_id: str, folder: StudyFolder, work: WorkFolder, 
         tracker.touch(trial)
         tracker.finish()
     return record
+
+
+def _here(study: Study, trial: TrialFolder, work: WorkFolder, wanted: Sweep) -> SweepRecord:
+    """In this process: one trial's sweep is not worth the start of Ray."""
+    from orchestrator.sweeps import run_sweep
+
+    compute = study.compute
+    gpus = max(compute.workers, 1) * compute.gpus_per_worker
+    return run_sweep(str(trial.root), trial.number, wanted.model_dump_json(), True, str(work.cache), compute.cpus_per_worker, gpus)
+
+
+def _on_cluster(study: Study, trial: TrialFolder, work: WorkFolder, wanted: Sweep, address: str) -> SweepRecord:
+    from orchestrator.sweeps import SweepDesk
+
+    with ray_cluster(study.compute, address):
+        desk = SweepDesk(study, trial.root.parent, work.cache)
+        desk.submit(trial, wanted)
+        while not (outcomes := desk.collect(timeout=1.0)):
+            pass
+        return outcomes[0].record
 
 
 def save_averages(trial: TrialFolder, wanted: Sweep) -> list[str]:

@@ -117,7 +117,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     folder, wanted = TrialFolder(Path(root), number), Sweep.model_validate_json(settings)
     recipe = load_recipe(folder.root / "recipe.json")
     metric = recipe.evaluation.features.metric
-    device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")
     try:
         cost = network_cost(recipe)
         averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None

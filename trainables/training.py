@@ -42,7 +42,9 @@ class Ranks:
 
 
 def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None) -> Iterator[Progress]:
-    """Train one recipe into `folder` and yield at each intermediate evaluation; closing the iterator stops early.  A finished run yields its last report again.
+    """Train one recipe into `folder` and yield at each intermediate evaluation; closing the iterator stops early.
+
+    A finished run yields its last report again.
 
     Goes on from the folder's checkpoint if there is one, with the same numbers as an unbroken run.  Leaves the recipe,
     the stored averages and the checkpoint; `cache` keeps what runs share (the feature network).
