@@ -49,6 +49,8 @@ class Tracker:
     def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path) -> None:
         self._study, self._id, self._uri, self._artifacts = study, study_id, uri, artifacts
         self._queue: queue.Queue[TrialFolder | None] = queue.Queue()
+        self._queued: set[int] = set()  # trials that will be looked at anyway
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="tracking", daemon=True)
         self._failure: BaseException | None = None
 
@@ -56,6 +58,10 @@ class Tracker:
         self._thread.start()
 
     def touch(self, folder: TrialFolder) -> None:
+        with self._lock:
+            if folder.number in self._queued:
+                return
+            self._queued.add(folder.number)
         self._queue.put(folder)
 
     def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
@@ -72,6 +78,8 @@ class Tracker:
         try:
             self._connect()
             while (folder := self._queue.get()) is not None:
+                with self._lock:
+                    self._queued.discard(folder.number)
                 self._sync(folder)
         except BaseException as error:
             self._failure = error
@@ -86,6 +94,7 @@ class Tracker:
             "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
             "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description, **_commit(),
         }
+        self._known = self._known_runs()
         self._parent = self._find_or_create({"snrlab.kind": "study"}, self._study.name, tags)
         self._status_before = self._client.get_run(self._parent).info.status
         self._client.update_run(self._parent, status="RUNNING")
@@ -96,11 +105,12 @@ class Tracker:
         sent = _Sent(**json.loads(folder.tracked.read_text())) if folder.tracked.exists() else _Sent()
         record, sweep = folder.record, folder.sweep
         before = asdict(sent)
+        rows, params = metrics_log.read(folder.root), {}
         if not sent.run_id:
             sent.run_id = self._create_trial(folder, record)
-        rows = metrics_log.read(folder.root)
-        if sent.rows < len(rows):
-            self._log_rows(sent.run_id, rows[sent.rows :])
+            params = flatten(self._study.recipe(record.values).model_dump(mode="json"))
+        if sent.rows < len(rows) or params:
+            self._log_rows(sent.run_id, rows[sent.rows :], params)
             sent.rows = len(rows)
         if sweep and not sent.swept:
             self._log_points(sent.run_id, folder, record, sweep)
@@ -121,17 +131,13 @@ class Tracker:
             atomic.write_text(folder.tracked, json.dumps(asdict(sent)))
 
     def _create_trial(self, folder: TrialFolder, record: TrialRecord) -> str:
-        recipe = self._study.recipe(record.values)
         tags = {
             "mlflow.parentRunId": self._parent, "snrlab.kind": "trial", "snrlab.study": self._study.name,
             "snrlab.study_id": self._id, "snrlab.number": str(record.number), "snrlab.variant": record.variant_key[:12],
             "snrlab.recipe_key": record.recipe_key, "snrlab.values": json.dumps(record.values), "snrlab.status": "running", **_commit(),
         }
         wanted = {"snrlab.kind": "trial", "snrlab.number": str(record.number)}
-        run = self._find_or_create(wanted, f"trial {record.number:04d}", tags, int(record.started * 1000))
-        params = flatten(recipe.model_dump(mode="json"))
-        self._log_params(run, params)
-        return run
+        return self._find_or_create(wanted, f"trial {record.number:04d}", tags, int(record.started * 1000))
 
     def _log_points(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
         """A grandchild per point; a point that is there already is written again, and stays one."""
@@ -142,11 +148,10 @@ class Tracker:
             tags = {**wanted, "mlflow.parentRunId": run, "snrlab.study": self._study.name, "snrlab.study_id": self._id,
                     "snrlab.recipe_key": record.recipe_key, **_commit()}
             child = self._find_or_create(wanted, f"trial {record.number:04d} sigma_rel {point['sigma_rel']:.4g}", tags)
-            self._log_params(child, {**where, "solver": sweep.solver})
             known = {key: point[key] for key in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
             known |= {f"repeats_{key}": value for key, value in point.get("repeats", {}).items()}
             values = {**point["metrics"], **{key: value for key, value in known.items() if value is not None}}
-            self._log_metrics(child, values, point["images"], record.ended)
+            self._log_metrics(child, values, point["images"], record.ended, {**where, "solver": sweep.solver})
             self._client.log_artifact(child, str(folder.samples(point)), "samples")
             self._client.set_terminated(child)
 
@@ -166,35 +171,43 @@ class Tracker:
         if sweep.error:
             self._client.set_tag(run, "snrlab.reason", sweep.error[:5000])
 
-    def _log_rows(self, run: str, rows: list[dict[str, Any]]) -> None:
-        from mlflow.entities import Metric
+    def _log_rows(self, run: str, rows: list[dict[str, Any]], params: dict[str, str] | None = None) -> None:
+        from mlflow.entities import Metric, Param
 
         metrics = [
             Metric(key, float(value), int(row["time"] * 1000), int(row["images"]))
             for row in rows for key, value in row.items() if key not in ("images", "time")
         ]
-        for first in range(0, len(metrics), _METRICS_PER_BATCH):
-            self._client.log_batch(run, metrics=metrics[first : first + _METRICS_PER_BATCH])
+        items = [Param(key, value) for key, value in (params or {}).items()]
+        while metrics or items:
+            at_once = _METRICS_PER_BATCH - min(len(items), _PARAMS_PER_BATCH)
+            self._client.log_batch(run, metrics=metrics[:at_once], params=items[:_PARAMS_PER_BATCH])
+            metrics, items = metrics[at_once:], items[_PARAMS_PER_BATCH:]
 
-    def _log_metrics(self, run: str, values: dict[str, float], images: int, when: float) -> None:
-        self._log_rows(run, [{"images": images, "time": when, **values}])
-
-    def _log_params(self, run: str, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        items = [Param(key, value) for key, value in params.items()]
-        for first in range(0, len(items), _PARAMS_PER_BATCH):
-            self._client.log_batch(run, params=items[first : first + _PARAMS_PER_BATCH])
+    def _log_metrics(self, run: str, values: dict[str, float], images: int, when: float, params: dict[str, str] | None = None) -> None:
+        self._log_rows(run, [{"images": images, "time": when, **values}], params)
 
     def _find_or_create(self, wanted: dict[str, str], name: str, tags: dict[str, str], start: int | None = None) -> str:
         """The run of this study with the wanted tags; made if there is none (a crash may have come before its id was kept)."""
-        criteria = {"snrlab.study_id": self._id, **wanted}
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in criteria.items())
-        found = self._client.search_runs([self._experiment], query, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        key = frozenset(wanted.items())
+        for known, run_id in self._known.items():
+            if key <= known:
+                return run_id
         run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=name)
+        self._known[frozenset(tags.items())] = str(run.info.run_id)
         return str(run.info.run_id)
+
+    def _known_runs(self) -> dict[frozenset[tuple[str, str]], str]:
+        """Runs of this study that the server has already, by their tags."""
+        known: dict[frozenset[tuple[str, str]], str] = {}
+        token: str | None = None
+        while True:
+            query = f"tags.`snrlab.study_id` = '{self._id}'"
+            page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
+            known |= {frozenset(run.data.tags.items()): str(run.info.run_id) for run in page}
+            token = page.token
+            if not token:
+                return known
 
 
 def connect(uri: str) -> MlflowClient:
