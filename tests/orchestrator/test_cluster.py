@@ -14,6 +14,7 @@ from orchestrator.cluster import prepare_environment
 from tests.studies import SNRLAB, small_study, snrlab
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_study_outlives_the_loss_of_a_node(finished, tmp_path: Path) -> None:
     prepare_environment()

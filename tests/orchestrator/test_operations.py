@@ -83,6 +83,7 @@ def test_the_store_is_shown_checked_and_emptied(copy: Path) -> None:
     assert snrlab("store", "gc", "--all", cwd=copy).stdout.startswith("3 entries removed")
 
 
+@pytest.mark.slow
 def test_a_second_study_takes_over_what_the_first_has_trained(copy: Path, finished) -> None:
     shutil.copytree(finished[0] / "runs/store", copy / "runs/store", dirs_exist_ok=True)
     search = {"trials": 1, "sampler": {"kind": "tpe", "startup_trials": 2}}

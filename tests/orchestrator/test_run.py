@@ -116,6 +116,7 @@ def test_a_changed_study_is_refused_with_its_differences_and_more_trials_are_not
     assert plan.returncode == 0 and "5 trials" in plan.stdout and "parameters" in plan.stdout
 
 
+@pytest.mark.slow
 def test_interrupted_and_killed_runs_go_on_without_loss(finished, tmp_path: Path) -> None:
     folder, _ = finished
     expected = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
