@@ -68,6 +68,7 @@ def check_records(folder: Path, name: str, trials: int, lengths: int) -> None:
     assert [t.number for t in told] == list(range(trials)) and all(t.state.is_finished() for t in told)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(finished, tmp_path: Path) -> None:
     folder, _ = finished
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_study(compute={"workers": 1})))
