@@ -45,7 +45,8 @@ mlflow_stop() {
 }
 
 ray_start() {
-  export RAY_USAGE_STATS_ENABLED=0
+  export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
+  ray get-auth-token --generate >/dev/null  # kept in the home folder, never shown
   ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard false \
     --temp-dir "$folder/ray" --disable-usage-stats >"$folder/ray.log" 2>&1
   ray start --address "127.0.0.1:$ray_port" --num-cpus 2 >>"$folder/ray.log" 2>&1
@@ -57,7 +58,7 @@ case $action in
     postgres_start
     mlflow_start
     ray_start
-    printf 'export SNRLAB_STACK="--address 127.0.0.1:%s --tracking-uri http://127.0.0.1:%s"\n' "$ray_port" "$mlflow_port" >"$folder/stack.env"
+    printf 'export RAY_AUTH_MODE=token SNRLAB_STACK="--address 127.0.0.1:%s --tracking-uri http://127.0.0.1:%s"\n' "$ray_port" "$mlflow_port" >"$folder/stack.env"
     echo "ready: . $folder/stack.env && snrlab run quickstart \$SNRLAB_STACK" ;;
   mlflow-start) mlflow_start ;;
   mlflow-stop) mlflow_stop ;;

@@ -33,12 +33,14 @@ def stack(tmp_path: Path):
     def script(action: str) -> None:
         subprocess.run([str(SCRIPT), action, str(folder)], env=environment, check=True, timeout=240)
 
-    script("start")
+    os.environ["RAY_AUTH_MODE"] = "token"  # as stack.env says
     try:
+        script("start")
         text = (folder / "stack.env").read_text()
         yield script, text.split('"')[1].split()
     finally:
         script("stop")
+        del os.environ["RAY_AUTH_MODE"]
         shutil.rmtree(folder, ignore_errors=True)
 
 
