@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from search_spaces.distributions import Scalar
 from trainables.method import Method, Settings, one_of
-
-Scalar = bool | int | float | str | None
 
 
 class Tpe(Method):

@@ -18,6 +18,7 @@ from trainables.denoiser import Denoiser
 from trainables.ema.averages import Averages, node_widths
 from trainables.ema.optimum import Optimum, Scored, locate, search_length
 from trainables.ema.reconstruct import Plan, Target, plan
+from trainables.ema.reliability import Reliability
 from trainables.ema.snapshots import Snapshot, list_snapshots, load_vector
 from trainables.errors import UserError
 from trainables.evaluation import Score, evaluator_of
@@ -92,8 +93,8 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
     if averages is None:
         made_by = sweep_plan(recipe, folder, settings)
         averages = Averages(made_by, made_by.vectors())
-    evaluator = _Evaluations(recipe, folder, cache, averages, device or torch.device("cpu"))
     snapshots = list_snapshots(folder / "snapshots")
+    evaluator = _Evaluations(recipe, snapshots, cache, averages, device or torch.device("cpu"))
     weights = settings.guidance_weights or (recipe.evaluation.guidance.weight,)
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
@@ -108,10 +109,10 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
 class _Evaluations:
     """Scores averages of one run; counts how often it did."""
 
-    def __init__(self, recipe: Recipe, folder: Path, cache: Path, averages: Averages, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, snapshots: Sequence[Snapshot], cache: Path, averages: Averages, device: torch.device) -> None:
         self._recipe, self._averages = recipe, averages
         self._evaluator = evaluator_of(recipe, cache)
-        self._snapshots = list_snapshots(folder / "snapshots")
+        self._snapshots = snapshots
         self._main, self._weaker = (build_denoiser(recipe, self._evaluator.data).eval().to(device) for _ in range(2))
         if recipe.evaluation.compile:
             self._main.network.compile()
@@ -122,8 +123,7 @@ class _Evaluations:
         points: dict[float, SweepPoint] = {}
 
         def evaluate(sigma_rel: float) -> Scored:
-            score = self._score(where, sigma_rel)
-            trust = self._averages.at(sigma_rel, where.images)[1]
+            score, trust = self._score(where, sigma_rel)
             points[sigma_rel] = SweepPoint(
                 where, sigma_rel, score.distance, score.standard_error, score.metrics, trust.profile_error, trust.drift_error,
                 trust.coefficient_norm, trust.storage_error, score.examples,
@@ -137,7 +137,7 @@ class _Evaluations:
         optimum = locate(scored)
         if isinstance(wanted, Optimise) and wanted.repeats:
             best = optimum.best.sigma_rel
-            again = tuple(self._score(where, best, latents=k).distance for k in range(1, wanted.repeats + 1))
+            again = tuple(self._score(where, best, latents=k)[0].distance for k in range(1, wanted.repeats + 1))
             points[best] = replace(points[best], repeats=again)
         return list(points.values()), self._optima(where, optimum, list(points.values()))
 
@@ -148,12 +148,13 @@ class _Evaluations:
             found.append(SliceOptimum(where, features.metric, other.sigma_rel, other.low, other.high))
         return found
 
-    def _score(self, where: Slice, sigma_rel: float, latents: int = 0) -> Score:
+    def _score(self, where: Slice, sigma_rel: float, latents: int = 0) -> tuple[Score, Reliability]:
         self.count += 1
-        load_vector(self._averages.at(sigma_rel, where.images)[0], self._main)
+        vector, trust = self._averages.at(sigma_rel, where.images)
+        load_vector(vector, self._main)
         guidance = self._recipe.evaluation.guidance.model_copy(update={"weight": where.guidance_weight})
         weaker = self._guide(where, guidance)
-        return self._evaluator.score(self._main, self._recipe.evaluation.samples, weaker, guidance=guidance, latents=latents)
+        return self._evaluator.score(self._main, self._recipe.evaluation.samples, weaker, guidance=guidance, latents=latents), trust
 
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
         if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:
