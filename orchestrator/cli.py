@@ -12,16 +12,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.cli_operations import operations
+from orchestrator.addresses import without_password
+from orchestrator.cli_operations import WorkdirOption, operations
 from orchestrator.folders import WorkFolder
 from trainables.errors import ConfigError, UserError
+from trainables.storage import make_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Searches and ablations of diffusion-model training efficiency.")
 
 StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
 StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
-WorkdirOption = Annotated[Path, typer.Option("--workdir", help="folder of all results", envvar="SNRLAB_WORKDIR")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
 TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server (default: SQLite in the work folder)")]
 
@@ -29,7 +30,9 @@ TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLfl
 @app.command()
 def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None,
         address: Annotated[str | None, typer.Option(help="address of a running Ray cluster (default: start Ray here)")] = None,
-        tracking_uri: TrackingOption = None) -> None:
+        tracking_uri: TrackingOption = None,
+        search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
+                                                    envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
     """Run a study, or go on with it; prints the best variant and writes the report."""
     from orchestrator.display import Display
     from orchestrator.run import run_study
@@ -39,7 +42,7 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         console.print(f"warning: {warning}", markup=False)
     try:
         with Display(console, definition.metric) as display:
-            summary = run_study(definition, work, display, address, tracking_uri)
+            summary = run_study(definition, work, display, address, tracking_uri, search_storage)
     except KeyboardInterrupt:
         print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -56,7 +59,7 @@ def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetO
 
     definition = _load(study, set_)
     definition.base_recipe.check_files()
-    Console().print(describe(definition, WorkFolder(workdir.absolute())), markup=False, highlight=False)
+    Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False)
 
 
 @app.command()
@@ -88,7 +91,7 @@ def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri
     from reports.page import write_page
 
     loaded = load_study_results(_uri(workdir, tracking_uri), study)
-    typer.echo(write_page(loaded, WorkFolder(workdir.absolute()).study(study).report))
+    typer.echo(write_page(loaded, WorkFolder(workdir).study(study).report))
 
 
 @app.command()
@@ -105,12 +108,12 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
           tracking_uri: TrackingOption = None) -> None:
     """Sweep a trial's EMA length again: other lengths, times, guidance weights; its score stays what it was."""
     from orchestrator.definition import recall
-    from orchestrator.resweep import resweep, save_averages, table_of, trial_of
+    from orchestrator.resweep import resweep, save_averages, swept_trial, table_of
     from trainables.sweep_settings import make_sweep, parse_lengths
 
-    work = WorkFolder(workdir.absolute())
+    work = WorkFolder(workdir)
     folder = work.study(study)
-    definition, study_id = recall(folder)
+    definition = recall(folder)
     fields: dict[str, Any] = {"times": sorted({*(time or ()), 1.0}), "guidance_weights": guidance or [],
                               "guide_sigma_rels": guide_sigma_rel or [], "solver": solver}
     lengths = parse_lengths(sigma_rel) if sigma_rel else None
@@ -119,8 +122,8 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
     elif lengths:
         fields["sigma_rels"] = lengths
     wanted = make_sweep(fields, "snrlab sweep")
-    record = resweep(definition, study_id, folder, work, trial, wanted, address, tracking_uri)
-    saved = save_averages(trial_of(folder, trial), wanted) if save else []
+    record = resweep(definition, folder, work, trial, wanted, address, tracking_uri)
+    saved = save_averages(swept_trial(folder, trial), wanted) if save else []
     typer.echo(table_of(record, saved))
 
 
@@ -150,7 +153,7 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
 def ui(workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
        port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's own pages on the results (localhost only, unless told otherwise)."""
-    work = WorkFolder(workdir.absolute())
+    work = WorkFolder(workdir)
     _uri(workdir, None)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", work.tracking_uri, "--workers", "1",
@@ -179,19 +182,20 @@ def _load(study: str, assignments: list[str] | None) -> Any:
 
 def _work_folder(workdir: Path) -> WorkFolder:
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir {workdir}: cannot be made ({error.strerror})") from None
-    return WorkFolder(workdir.absolute())
+        make_folder(workdir)
+    except Exception as error:  # whatever a storage's client raises
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise UserError(f"--workdir {workdir}: cannot be made ({reason})") from None
+    return WorkFolder(workdir)
 
 
 def _uri(workdir: Path, tracking_uri: str | None) -> str:
     if tracking_uri:
         return tracking_uri
-    work = WorkFolder(workdir.absolute())
-    if not (work.root / "mlflow.db").exists():
+    uri = WorkFolder(workdir).tracking_uri
+    if not (workdir / "mlflow.db").exists():
         raise UserError(f"{workdir}: holds no results yet; run a study first, or name its folder with --workdir")
-    return work.tracking_uri
+    return uri
 
 
 def _conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
@@ -203,7 +207,6 @@ def _conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str 
     loaded = load_study_results(_uri(work.root, tracking_uri), study)
     page = write_page(loaded, work.study(study).report)
     command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
-    for line in [
-        *summary_lines(loaded), f"report:        {page}", f"open MLflow:   {command} ui --workdir {os.path.relpath(work.root)}",
-    ]:
+    where = without_password(tracking_uri) if tracking_uri else f"{command} ui --workdir {os.path.relpath(work.root)}"
+    for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from orchestrator.folders import WorkFolder
 from trainables.errors import UserError
+from trainables.storage import place
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
@@ -19,43 +20,41 @@ if TYPE_CHECKING:
 operations = typer.Typer()
 
 _Name = Annotated[str, typer.Argument(help="name of a study that has been run")]
-_Workdir = Annotated[Path, typer.Option("--workdir", help="folder of all results", envvar="SNRLAB_WORKDIR")]
+WorkdirOption = Annotated[Path, typer.Option("--workdir", parser=place, metavar="FOLDER", envvar="SNRLAB_WORKDIR",
+                                             help="folder of all results, or a URL of shared storage (s3://bucket/runs)")]
 
 
 @operations.command()
 def status(study: _Name, watch: Annotated[bool, typer.Option(help="keep the table up to date until Ctrl-C")] = False,
-           workdir: _Workdir = Path("runs")) -> None:
+           workdir: WorkdirOption = Path("runs")) -> None:
     """Trials, stages, images per second, time left and the best score so far."""
     from orchestrator.definition import recall
     from orchestrator.status import status_table
 
-    folder, console = WorkFolder(workdir.absolute()).study(study), Console()
-    definition, _ = recall(folder)
+    folder, console = WorkFolder(workdir).study(study), Console()
+    study_now = recall(folder).study
     if not watch:
-        console.print(status_table(folder, definition))
+        console.print(status_table(folder, study_now))
         return
-    with Live(status_table(folder, definition), console=console) as live:
+    with Live(status_table(folder, study_now), console=console) as live:
         while True:
             time.sleep(2)
-            live.update(status_table(folder, definition))
+            live.update(status_table(folder, study_now))
 
 
 @operations.command()
 def logs(study: _Name, trial: Annotated[int, typer.Argument(help="number of the trial", min=0)],
          follow: Annotated[bool, typer.Option(help="wait for further lines until Ctrl-C")] = False,
-         workdir: _Workdir = Path("runs")) -> None:
+         workdir: WorkdirOption = Path("runs")) -> None:
     """What happened to a trial: starts, warnings, failures with their traceback."""
     from orchestrator import events
     from orchestrator.definition import recall
 
-    folder = WorkFolder(workdir.absolute()).study(study)
+    folder = WorkFolder(workdir).study(study)
     recall(folder)
-    known = [t.number for t in folder.trials()]
-    if trial not in known:
-        raise UserError(f"trial {trial}: study {study} has no such trial. Trials: {', '.join(map(str, known)) or 'none'}.")
-    shown = 0
+    known, shown = folder.known_trial(trial), 0
     while True:
-        lines = events.lines(folder.trial(trial).root)
+        lines = events.lines(known.root)
         for line in lines[shown:]:
             typer.echo(line)
         shown = len(lines)
@@ -65,12 +64,12 @@ def logs(study: _Name, trial: Annotated[int, typer.Argument(help="number of the 
 
 
 @operations.command()
-def cancel(study: _Name, workdir: _Workdir = Path("runs"),
+def cancel(study: _Name, workdir: WorkdirOption = Path("runs"),
            wait: Annotated[float, typer.Option(help="seconds to wait for the end")] = 60.0) -> None:
     """Stop a running study cleanly, from any machine that sees its folder; `snrlab run` goes on with it."""
     from orchestrator.definition import recall
 
-    folder = WorkFolder(workdir.absolute()).study(study)
+    folder = WorkFolder(workdir).study(study)
     recall(folder)
     if not folder.is_held:
         typer.echo(f"study {study} is not running")
@@ -89,7 +88,7 @@ operations.add_typer(store, name="store")
 
 
 @store.command("ls")
-def store_ls(workdir: _Workdir = Path("runs")) -> None:
+def store_ls(workdir: WorkdirOption = Path("runs")) -> None:
     """List what is kept."""
     from datetime import datetime
 
@@ -101,14 +100,14 @@ def store_ls(workdir: _Workdir = Path("runs")) -> None:
 
 @store.command("gc")
 def store_gc(everything: Annotated[bool, typer.Option("--all", help="also what trials still share; their own files stay")] = False,
-             workdir: _Workdir = Path("runs")) -> None:
+             workdir: WorkdirOption = Path("runs")) -> None:
     """Remove what no trial shares any more."""
     gone = _store(workdir).collect_garbage((lambda _: True) if everything else (lambda entry: not entry.in_use))
     typer.echo(f"{len(gone)} entries removed")
 
 
 @store.command("verify")
-def store_verify(workdir: _Workdir = Path("runs")) -> None:
+def store_verify(workdir: WorkdirOption = Path("runs")) -> None:
     """Check every stored average against its checksums; exit code 1 if some are damaged."""
     kept = _store(workdir)
     damaged = kept.verify()
@@ -122,7 +121,7 @@ def store_verify(workdir: _Workdir = Path("runs")) -> None:
 def _store(workdir: Path) -> Store:
     from orchestrator.store import Store
 
-    return Store(WorkFolder(workdir.absolute()).store)
+    return Store(WorkFolder(workdir).store)
 
 
 @operations.command()

@@ -8,9 +8,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from search_spaces.study import Compute
 from trainables.errors import UserError
+from trainables.storage import is_local
 
 # Read by Ray at import: nothing is reported home, Train V2 is on, and no process is started that we do not use.
 _ENVIRONMENT = {
@@ -43,7 +46,6 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
     """Ray for the duration of a study; what was started here ends here."""
     import ray
 
-    needed = cpus_needed(compute)
     if ray.is_initialized():  # a test session, or a notebook, that has its own
         yield
         return
@@ -54,22 +56,32 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, error) from None
-        have = ray.cluster_resources().get("CPU", 0)
-        if have < needed:
-            ray.shutdown()
-            raise UserError(f"the cluster at {address} has {have:g} CPUs, but this study needs {needed}: lower compute.*")
     else:
         ray.init(
-            num_cpus=max(needed, os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
+            num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
             logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": _worker_environment()},
-        )
+        )  # workers inherit our environment
+    try:
+        _check_resources(compute, ray.cluster_resources())
+    except UserError:
+        ray.shutdown()
+        raise
     # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
     signal.signal(signal.SIGTERM, on_terminate)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def ray_storage(folder: Path) -> dict[str, Any]:
+    """Where Ray keeps its own files of a run, as arguments of its RunConfig; nothing of ours is ever read from there."""
+    if is_local(folder):
+        return {"storage_path": str(folder)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    remote: Any = folder
+    return {"storage_path": remote.path, "storage_filesystem": PyFileSystem(FSSpecHandler(remote.fs))}
 
 
 def _knock(address: str) -> None:
@@ -87,10 +99,22 @@ def _unreachable(address: str, error: Exception) -> UserError:
     return UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head")
 
 
-def cpus_needed(compute: Compute) -> int:
-    """CPUs of all trials that train at once and of one sweep beside them, so that neither waits for the other for ever."""
-    per_trial = max(compute.workers, 1) * compute.cpus_per_worker
-    return per_trial * compute.concurrent_trials + compute.cpus_per_worker
+def resources_needed(compute: Compute) -> dict[str, float]:
+    """CPUs and GPUs of all trials that train at once and of one sweep beside them, so that neither waits for the other for ever."""
+    shares = max(compute.workers, 1) * compute.concurrent_trials + 1
+    return {"CPU": shares * compute.cpus_per_worker, "GPU": shares * compute.gpus_per_worker}
+
+
+def _check_resources(compute: Compute, have: dict[str, float]) -> None:
+    """UserError where the study would wait for ever."""
+    for name, needed in resources_needed(compute).items():
+        if needed > have.get(name, 0.0) + 1e-6:
+            shares = " (such as 0.5, to share one)" if name == "GPU" else ""
+            raise UserError(
+                f"Ray has {have.get(name, 0.0):g} {name}s, but this study needs {needed:g}: {compute.concurrent_trials} trial(s) at a time "
+                f"of {max(compute.workers, 1)} worker(s), and one EMA sweep beside them; lower compute.{name.lower()}s_per_worker{shares}, "
+                "compute.workers or compute.concurrent_trials"
+            )
 
 
 def _worker_environment() -> dict[str, str]:

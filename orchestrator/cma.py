@@ -7,16 +7,18 @@ each proposal and told all finished generations again, which takes milliseconds 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from cmaes import CMA
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from trainables.randomness import key_of
+
+if TYPE_CHECKING:
+    from cmaes import CMA
 
 _GENERATION = "snrlab:cma-generation"
 
@@ -59,4 +61,6 @@ class ReplayedCma(optuna.samplers.BaseSampler):
 
     def _new(self, dimensions: int, population: int, seed: int) -> CMA:
         bounds = np.tile([0.0, 1.0], (dimensions, 1))
+        from cmaes import CMA  # it loads SciPy's statistics, which no other sampler needs
+
         return CMA(mean=np.full(dimensions, 0.5), sigma=1 / 6, bounds=bounds, seed=seed, population_size=population)

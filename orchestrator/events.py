@@ -11,15 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from trainables.storage import append_text
+
 _NAME = "events.jsonl"
 
 
 def note(folder: Path, event: str, **details: Any) -> None:
-    """Append one event; one write call, so that lines of several processes do not mix."""
-    folder.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"time": time.time(), "event": event, **details}) + "\n"
-    with (folder / _NAME).open("a") as file:
-        file.write(line)
+    """Append one event."""
+    append_text(folder / _NAME, json.dumps({"time": time.time(), "event": event, **details}) + "\n")
 
 
 @contextmanager

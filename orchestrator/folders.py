@@ -1,4 +1,5 @@
-"""Where things lie in the work folder, and the small JSON records that outlive every process.
+"""Where things lie in the work folder (a path, or a URL of storage that all machines see), and the small JSON records that
+outlive every process.
 
     runs/
       mlflow.db, mlflow-artifacts/      the record
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -20,10 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from orchestrator.locks import lock_at
 from trainables import atomic
 from trainables.errors import UserError
+from trainables.storage import is_local
 
 Training = Literal["running", "completed", "stopped", "failed"]
 
@@ -36,6 +40,9 @@ class WorkFolder:
 
     @property
     def tracking_uri(self) -> str:
+        """SQLite beside the results; UserError where that cannot be."""
+        if not is_local(self.root):
+            raise UserError(f"--workdir {self.root}: no database can lie there; name an MLflow server with --tracking-uri")
         return f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property
@@ -48,7 +55,8 @@ class WorkFolder:
 
     @property
     def cache(self) -> Path:
-        return self.root / "cache"
+        """Feature networks and reference statistics: of each machine by itself where the work folder is elsewhere."""
+        return self.root / "cache" if is_local(self.root) else Path.home() / ".cache" / "snrlab"
 
     def study(self, name: str) -> StudyFolder:
         return StudyFolder(self.root / name)
@@ -75,11 +83,17 @@ class StudyFolder:
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.root / "trials" / f"{number:04d}", number)
 
+    def known_trial(self, number: int) -> TrialFolder:
+        """A trial with a record; UserError without one."""
+        known = [trial.number for trial in self.trials()]
+        if number not in known:
+            raise UserError(f"trial {number}: study {self.root.name} has no such trial. Trials: {', '.join(map(str, known)) or 'none'}.")
+        return self.trial(number)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from changing this study meanwhile; UserError if one is at it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock")
+        lock = lock_at(self.root / ".lock", lost=_thread.interrupt_main)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -36,6 +36,14 @@ class Judge:
         hours, gpu_hours = busy / compute.concurrent_trials, busy * max(compute.workers, 1) * compute.gpus_per_worker
         return bool((search.hours and hours >= search.hours) or (search.gpu_hours and gpu_hours >= search.gpu_hours))
 
+    @cached_property
+    def bounds(self) -> dict[str, float]:
+        """The most that a feasible trial may have of each constrained number."""
+        tightest: dict[str, float] = {}
+        for constraint in self._study.search.constraints:
+            tightest[constraint.metric] = min(self._bound(constraint), tightest.get(constraint.metric, math.inf))
+        return tightest
+
     def _bound(self, constraint: Constraint) -> float:
         return constraint.at_most * (self._base_cost[constraint.metric] if constraint.relative else 1.0)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from orchestrator.cluster import prepare_environment, ray_cluster
+from orchestrator.definition import Definition
 from orchestrator.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
 from search_spaces.study import Study
 from trainables.errors import UserError
@@ -13,25 +13,25 @@ from trainables.recipe import load_recipe
 from trainables.sweep_settings import Sweep
 
 
-def resweep(study: Study, study_id: str, folder: StudyFolder, work: WorkFolder, number: int, wanted: Sweep,
+def resweep(definition: Definition, folder: StudyFolder, work: WorkFolder, number: int, wanted: Sweep,
             address: str | None, tracking_uri: str | None) -> SweepRecord:
     """Sweep (as Ray tasks where an address is given), keep the record in the trial's folder, and track it.
 
     UserError where that cannot be.
     """
-    from orchestrator.tracking import Tracker
+    from orchestrator.tracking import MlflowWriter
 
-    trial = trial_of(folder, number)
+    trial, study = swept_trial(folder, number), definition.study
     load_recipe(trial.root / "recipe.json").check_files()
     prepare_environment()
     with folder.held():
         record = _on_cluster(study, trial, work, wanted, address) if address else _here(study, trial, work, wanted)
         if record.error:
             raise UserError(record.error)
-        tracker = Tracker(study, study_id, tracking_uri or work.tracking_uri, work.artifacts)
-        tracker.start()
-        tracker.touch(trial)
-        tracker.finish()
+        writer = MlflowWriter(study, definition.id, tracking_uri or work.tracking_uri, work.artifacts)
+        writer.connect()
+        writer.sync(trial)
+        writer.finish()
     return record
 
 
@@ -64,14 +64,12 @@ def save_averages(trial: TrialFolder, wanted: Sweep) -> list[str]:
     return sweep_plan(recipe, trial.root, wanted).save(trial.root / "averages", recipe.ema.snapshot_format)
 
 
-def trial_of(folder: StudyFolder, number: int) -> TrialFolder:
+def swept_trial(folder: StudyFolder, number: int) -> TrialFolder:
     """A trial with stored averages."""
-    known = {trial.number: trial for trial in folder.trials()}
-    if number not in known:
-        raise UserError(f"trial {number}: study {folder.root.name} has no such trial. Trials: {', '.join(map(str, known)) or 'none'}.")
-    if not any((known[number].root / "snapshots").glob("*.safetensors")):
-        raise UserError(f"trial {number}: its stored averages in {known[number].root / 'snapshots'} are gone; it cannot be swept again")
-    return known[number]
+    trial = folder.known_trial(number)
+    if not any((trial.root / "snapshots").glob("*.safetensors")):
+        raise UserError(f"trial {number}: its stored averages in {trial.root / 'snapshots'} are gone; it cannot be swept again")
+    return trial
 
 
 def table_of(record: SweepRecord, saved: list[str]) -> str:
@@ -87,5 +85,5 @@ def table_of(record: SweepRecord, saved: list[str]) -> str:
         lines.append(f"best EMA length by {o['metric']} {where}: {o['sigma_rel']:.3g}{interval}")
     lines.append(f"{record.evaluations} evaluations in {record.seconds:.1f} s, solver {record.solver}")
     if saved:
-        lines.append(f"{len(saved)} averages in {Path(saved[0]).parent}")
+        lines.append(f"{len(saved)} averages in {saved[0].rpartition('/')[0]}")
     return "\n".join(lines)

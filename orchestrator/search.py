@@ -12,16 +12,15 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.samplers import CONSTRAINTS, grid_size, sampler_for
+from orchestrator.search_state import SearchState
 from search_spaces import space as spaces
 from search_spaces.study import Study
 from trainables.errors import ConfigError
@@ -43,31 +42,44 @@ class Verdict:
         return all(e <= 0 for e in self.excess)
 
 
-def open_storage(journal: Path) -> JournalStorage:
-    """Optuna's state in one append-only file of JSON lines."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(journal)))
+class Course(Protocol):
+    """What a search needs of the run that it belongs to."""
+
+    def wait_for(self, condition: Callable[[], bool]) -> bool:
+        """Let sweeps come in, and say whether the condition on the verdicts holds; block while nothing trains."""
+
+    def budget_spent(self) -> bool:
+        """Whether no further trial may begin."""
+
+    def began(self, number: int) -> None:
+        """A trial has been proposed."""
+
+    def reported(self, result: dict[str, Any]) -> None:
+        """Tune has had a result."""
+
+    def ended(self, number: int, lost: bool) -> None:
+        """A trial's training is over."""
+
+    def look_around(self) -> None:
+        """Nothing in particular has happened; raise what is to end the search."""
 
 
 class StudySearch(OptunaSearch):
     """Tune's OptunaSearch with late results, resumable trials and random numbers by trial."""
 
-    def __init__(self, study: Study, storage: JournalStorage, verdicts: Mapping[int, Verdict], trained: Set[int],
-                 wait_for: Callable[[Callable[[], bool]], bool], used_up: Callable[[], bool],
+    def __init__(self, study: Study, state: SearchState, verdicts: Mapping[int, Verdict], trained: Set[int], course: Course,
                  known_trials: Sequence[FrozenTrial] = ()) -> None:
         """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep.
 
-        `wait_for(condition)` lets sweeps come in and says whether the condition holds; it blocks while nothing trains.
-        `used_up` says whether the budget is; `known_trials` of earlier studies are what the sampler learns from (see `learnt_from`).
+        `known_trials` of earlier studies are what the sampler learns from (see `learnt_from`).
         """
-        self._definition, self._verdicts, self._wait_for, self._used_up = study, verdicts, wait_for, used_up
+        self._definition, self._verdicts, self._course = study, verdicts, course
         self._interim = f"interim_{study.metric}"
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # grouped TPE, in use for years
         super().__init__(
             space=lambda trial: spaces.suggest(study.space, trial), metric=[o.metric for o in study.objectives],
-            mode=["min" if o.direction == "minimise" else "max" for o in study.objectives], storage=storage,
-            study_name=study.name, sampler=sampler_for(study, 0),
+            mode=["min" if o.direction == "minimise" else "max" for o in study.objectives], storage=state.storage,
+            study_name=state.name, sampler=sampler_for(study, 0),
         )
         self._optuna: optuna.Study = self._ot_study  # type: ignore[assignment]
         if not self._optuna.get_trials(deepcopy=False):
@@ -79,6 +91,7 @@ class StudySearch(OptunaSearch):
         known = [t for t in self._optuna.get_trials(deepcopy=False)[self._earlier :] if t.state != TrialState.WAITING]
         self._asked = len(known)
         self._by_number: dict[int, optuna.Trial] = {}
+        self._numbers: dict[str, int] = {}  # by Tune's name of a trial
         for trial in known:
             if not trial.state.is_finished():
                 self._by_number[trial.number - self._earlier] = optuna.trial.Trial(self._optuna, trial._trial_id)
@@ -87,14 +100,14 @@ class StudySearch(OptunaSearch):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and values; None while an earlier result is missing; FINISHED at the end."""
-        if not self._unfinished and (self._asked >= self._wanted or self._used_up()):
+        if not self._unfinished and (self._asked >= self._wanted or self._course.budget_spent()):
             return Searcher.FINISHED
         if self._unfinished:
             number = self._unfinished.pop(0)
         else:
             number = self._asked
             end = number - self._definition.compute.concurrent_trials
-            if not self._wait_for(lambda: self._results_are_in(end)):
+            if not self._course.wait_for(lambda: self._results_are_in(end)):
                 return None
             self._tell_below(end)
             self._optuna.sampler = sampler_for(self._definition, number)
@@ -103,6 +116,8 @@ class StudySearch(OptunaSearch):
         trial = self._by_number[number]
         self._ot_trials[trial_id] = trial
         values = spaces.suggest(self._definition.space, trial)
+        self._numbers[trial_id] = number
+        self._course.began(number)
         return {"number": number, "values": values}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -110,7 +125,8 @@ class StudySearch(OptunaSearch):
             self._ot_trials[trial_id].report(result[self._interim], int(result["images"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Training has ended; Optuna hears of the trial when its sweep is in (see `tell_all`)."""
+        """Training has ended, or its process is lost; Optuna hears of the trial when its sweep is in (see `tell_all`)."""
+        self._course.ended(self._numbers[trial_id], lost=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state of the search is in Optuna's storage. (Tune wants a file, and would pickle.)"""
@@ -138,7 +154,7 @@ class StudySearch(OptunaSearch):
             self._optuna.tell(trial, list(values) if values and state == COMPLETE else None, state=state, skip_if_finished=True)
 
 
-def learnt_from(study: Study, earlier: Study, storage: JournalStorage) -> list[FrozenTrial]:
+def learnt_from(study: Study, earlier: Study, state: SearchState) -> list[FrozenTrial]:
     """Completed trials of an earlier study that lie in this one's space; ConfigError where the two optimise different things."""
     if earlier.objectives != study.objectives:
         raise ConfigError(
@@ -146,7 +162,7 @@ def learnt_from(study: Study, earlier: Study, storage: JournalStorage) -> list[F
             f"and this one {', '.join(o.metric for o in study.objectives)}: its results mean something else here"
         )
     found = []
-    for trial in optuna.load_study(study_name=earlier.name, storage=storage).get_trials(deepcopy=False, states=(COMPLETE,)):
+    for trial in state.load().get_trials(deepcopy=False, states=(COMPLETE,)):
         fixed = optuna.trial.FixedTrial(trial.params)
         with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):  # a trial outside this space is left out
             spaces.suggest(study.space, fixed)
@@ -154,19 +170,3 @@ def learnt_from(study: Study, earlier: Study, storage: JournalStorage) -> list[F
                 params=fixed.params, distributions=fixed.distributions, values=trial.values, user_attrs={"snrlab:from": earlier.name}
             ))
     return found
-
-
-def importances(storage: JournalStorage, study: Study) -> dict[str, float]:
-    """Share of the objective's variance that each searched parameter explains (fANOVA, Hutter et al. 2014).
-
-    Empty where there are fewer than three completed trials, or nothing varies.
-    """
-    loaded = optuna.load_study(study_name=study.name, storage=storage)
-    first = (lambda trial: trial.values[0]) if len(study.objectives) > 1 else None
-    if len(loaded.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 3:
-        return {}
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=study.search.seed)
-    try:
-        return dict(optuna.importance.get_param_importances(loaded, evaluator=evaluator, target=first))
-    except (ValueError, RuntimeError):
-        return {}

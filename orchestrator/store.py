@@ -4,23 +4,24 @@
     store/<stage key>.lock
 
 A stage key is the hash of a recipe without its length, so that a longer run goes on from a shorter one.  Files are hard
-links to those of the trial (copies on another disk), which are replaced and never changed, so that keeping them costs no space.
+links to those of the trial (copies on another disk or in remote storage), which are replaced and never changed, so that keeping
+them costs no space.  An entry counts once its `entry.json` is there, which is written last.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import Timeout
 
+from orchestrator.locks import Lock, lock_at
 from trainables import atomic, checkpoint, metrics_log
 from trainables.recipe import Recipe
+from trainables.storage import copy_file, remove_tree
 
 _ENTRY, _SNAPSHOTS = "entry.json", "snapshots"
 
@@ -50,10 +51,9 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def lock(self, recipe: Recipe) -> FileLock:
+    def lock(self, recipe: Recipe) -> Lock:
         """Held while the stage is computed, so that others wait for it instead of computing it too."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.root / f"{recipe.stage_key}.lock", thread_local=False)
+        return lock_at(self.root / f"{recipe.stage_key}.lock")
 
     def take(self, recipe: Recipe, folder: Path) -> int:
         """Put what is kept of a recipe into a trial's empty folder; returns the images that need not be trained."""
@@ -63,9 +63,9 @@ class Store:
         for source in sorted((entry.folder / _SNAPSHOTS).glob("*.safetensors")):
             images = int(source.name.split("-")[1])
             if images % recipe.ema.snapshot_every == 0 or images == recipe.duration.images:  # not the odd end of a shorter run
-                _link(source, folder / _SNAPSHOTS / source.name)
+                copy_file(source, folder / _SNAPSHOTS / source.name)
         metrics_log.copy(entry.folder, folder)
-        _link(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
+        copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
         return entry.images
 
     def keep(self, recipe: Recipe, folder: Path) -> None:
@@ -74,31 +74,30 @@ class Store:
         entry = self._entry(recipe.stage_key)
         if not images or (entry and entry.images >= images):
             return
-        made = self.root / f".{recipe.stage_key}.{os.getpid()}"
-        shutil.rmtree(made, ignore_errors=True)
+        final = self.root / recipe.stage_key
+        (final / _ENTRY).unlink(missing_ok=True)
+        remove_tree(final)
         for source in sorted((folder / _SNAPSHOTS).glob("*.safetensors")):
             if int(source.name.split("-")[1]) <= images:
-                _link(source, made / _SNAPSHOTS / source.name)
-        metrics_log.copy(folder, made)
-        _link(checkpoint.path(folder), checkpoint.path(made))
-        atomic.write_text(made / _ENTRY, json.dumps({"images": images, "kept": time.time(), "recipe": json.loads(recipe.canonical_json)}))
-        final = self.root / recipe.stage_key
-        if final.exists():
-            shutil.rmtree(final)
-        made.rename(final)
+                copy_file(source, final / _SNAPSHOTS / source.name)
+        metrics_log.copy(folder, final)
+        copy_file(checkpoint.path(folder), checkpoint.path(final))
+        atomic.write_text(final / _ENTRY, json.dumps({"images": images, "kept": time.time(), "recipe": json.loads(recipe.canonical_json)}))
 
     def entries(self) -> list[Entry]:
         """By age, the oldest first."""
-        found = [self._entry(path.parent.name) for path in self.root.glob(f"*/{_ENTRY}") if not path.parent.name.startswith(".")]
+        found = [self._entry(path.parent.name) for path in self.root.glob(f"*/{_ENTRY}")]
         return sorted((e for e in found if e), key=lambda e: e.kept)
 
     def collect_garbage(self, unused: Callable[[Entry], bool] = lambda entry: not entry.in_use) -> list[Entry]:
         """Remove entries (those that no trial shares) and what crashes have left; returns the entries removed."""
         gone = [entry for entry in self.entries() if unused(entry)]
         for entry in gone:
-            shutil.rmtree(entry.folder)
-        for left in self.root.glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)
+            (entry.folder / _ENTRY).unlink()
+            remove_tree(entry.folder)
+        for left in self.root.iterdir() if self.root.exists() else ():
+            if left.is_dir() and self._entry(left.name) is None and not self._is_being_made(left.name):
+                remove_tree(left)
         return gone
 
     def verify(self) -> dict[Entry, list[str]]:
@@ -116,6 +115,15 @@ class Store:
                 found[entry] = damaged
         return found
 
+    def _is_being_made(self, key: str) -> bool:
+        lock = lock_at(self.root / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
     def _entry(self, key: str) -> Entry | None:
         path = self.root / key / _ENTRY
         try:
@@ -123,13 +131,3 @@ class Store:
             return Entry(key, int(known["images"]), path.parent, float(known["kept"]))
         except (OSError, ValueError, KeyError):
             return None  # not kept, or cut short: it is computed again
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        pass
-    except OSError:  # another disk, or a file system without links
-        atomic.write_with(target, lambda temporary: shutil.copyfile(source, temporary))

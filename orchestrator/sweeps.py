@@ -14,6 +14,7 @@ from orchestrator.folders import SweepRecord, TrialFolder
 from search_spaces.study import Study
 from trainables import atomic, metrics_log
 from trainables.recipe import make_recipe
+from trainables.storage import place
 from trainables.sweep_settings import Sweep
 
 
@@ -91,7 +92,7 @@ def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -
     from trainables.sweep import sweep_plan
 
     torch.set_num_threads(threads)
-    plan = sweep_plan(load_recipe(Path(root) / "recipe.json"), Path(root), Sweep.model_validate_json(settings))
+    plan = sweep_plan(load_recipe(place(root) / "recipe.json"), place(root), Sweep.model_validate_json(settings))
     ranges = plan.ranges(tasks)
     return plan.vectors(*(ranges[index] if index < len(ranges) else (plan.size, plan.size)))
 
@@ -114,7 +115,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     from trainables.sweep import optimum_row, point_row, sweep, sweep_plan
 
     torch.set_num_threads(threads)
-    folder, wanted = TrialFolder(Path(root), number), Sweep.model_validate_json(settings)
+    folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
     recipe = load_recipe(folder.root / "recipe.json")
     metric = recipe.evaluation.features.metric
     device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")

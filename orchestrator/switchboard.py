@@ -110,10 +110,12 @@ class Switchboard:
         line.decide(True)
         return await line.messages.get()
 
-    async def fail(self, group: str, reason: str) -> None:
-        """The whole group is lost: tell whoever waits for it."""
+    async def fail(self, group: str, serial: int, reason: str) -> None:
+        """Nobody will finish an assignment: tell whoever waits for it, unless something else has been assigned since."""
         line = self._lines[group]
-        line.messages.put_nowait(Message(line.current.serial if line.current else -1, failure=reason))
+        if line.current and line.current.serial == serial and not line.finished:
+            line.finished = True
+            line.messages.put_nowait(Message(serial, failure=reason))
 
     async def close(self, group: str) -> None:
         """Send the group home."""

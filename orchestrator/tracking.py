@@ -1,7 +1,8 @@
 """Everything that was found out, in MLflow: a run per study, a child per trial, a grandchild per EMA length.
 
-The files in a trial's folder are the write-ahead log: training and sweeps write there first, and one writer thread brings
-MLflow up to date from them, whenever it can.  Writing twice changes nothing, so any crash is mended by writing again.
+The files in a trial's folder are the write-ahead log: training and sweeps write there first, and one writer (in a process of
+its own, see tracker.py) brings MLflow up to date from them, whenever it can.  Writing twice changes nothing, so any crash is
+mended by writing again.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import subprocess
-import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from orchestrator.folders import SweepRecord, TrialFolder, TrialRecord
 from search_spaces.study import Study
 from trainables import atomic, metrics_log
+from trainables.errors import UserError
+from trainables.storage import local_copy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +31,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000  # MLflow's own limits
+_POINT = ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")  # what tells a sweep's points apart
 _STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether trying again may help: not where MLflow says that the request is wrong, or where we are."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_CONFLICT")
+    return not isinstance(error, (UserError, AssertionError, AttributeError, LookupError, TypeError))
+
+
+_persistent = retry(
+    retry=retry_if_exception(_may_pass), wait=wait_exponential(max=30), stop=stop_after_delay(600),
+    before_sleep=before_sleep_log(log, logging.WARNING), reraise=True,
+)
 
 
 @dataclass
@@ -43,119 +61,111 @@ class _Sent:
     ended: bool = False
 
 
-class Tracker:
-    """Call `touch` after a trial's folder has changed; a thread of its own does the writing."""
+@dataclass(frozen=True)
+class _Run:
+    """A run in MLflow, and where its files go."""
 
-    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path) -> None:
-        self._study, self._id, self._uri, self._artifacts = study, study_id, uri, artifacts
-        self._queue: queue.Queue[TrialFolder | None] = queue.Queue()
-        self._queued: set[int] = set()  # trials that will be looked at anyway
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._write, name="tracking", daemon=True)
-        self._failure: BaseException | None = None
+    id: str
+    artifacts: str
 
-    def start(self) -> None:
-        self._thread.start()
 
-    def touch(self, folder: TrialFolder) -> None:
-        with self._lock:
-            if folder.number in self._queued:
-                return
-            self._queued.add(folder.number)
-        self._queue.put(folder)
+@dataclass
+class _Batch:
+    """What one run is to be told."""
 
-    def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
-        """Wait until all is written, then close the study's run (FINISHED, FAILED or KILLED; empty is as it was)."""
-        self._queue.put(None)
-        self._thread.join()
-        if self._failure:
-            raise self._failure
-        for path, share in (importances or {}).items():
-            self._client.log_metric(self._parent, f"importance/{path}", share)
-        self._client.set_terminated(self._parent, status or self._status_before)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)  # name, value, milliseconds since 1970, images
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
-    def _write(self) -> None:
-        try:
-            self._connect()
-            while (folder := self._queue.get()) is not None:
-                with self._lock:
-                    self._queued.discard(folder.number)
-                self._sync(folder)
-        except BaseException as error:
-            self._failure = error
+    def add(self, values: Mapping[str, float | None], images: int, when: float) -> None:
+        self.metrics += [(key, float(value), int(when * 1000), int(images)) for key, value in values.items() if value is not None]
 
-    @retry(retry=retry_if_exception_type(Exception), wait=wait_exponential(max=30), stop=stop_after_delay(600),
-           before_sleep=before_sleep_log(log, logging.WARNING), reraise=True)
-    def _connect(self) -> None:
+
+class MlflowWriter:
+    """Writes a study's trials; each call goes on trying for ten minutes while the server is away."""
+
+    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None) -> None:
+        """`bounds` (what a feasible trial may cost) are for a study that is not there yet."""
+        self._study, self._id, self._uri, self._artifacts, self._bounds = study, study_id, uri, artifacts, dict(bounds or {})
+
+    @_persistent
+    def connect(self) -> None:
+        """Open the study's run, which is made first where there is none."""
         self._client = connect(self._uri)
         self._experiment = _experiment(self._client, self._uri, self._study.name, self._artifacts)
         tags = {
-            "snrlab.kind": "study", "snrlab.study": self._study.name, "snrlab.study_id": self._id,
-            "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
-            "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description, **_commit(),
+            "snrlab.kind": "study", "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
+            "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description,
+            "snrlab.bounds": json.dumps(self._bounds),
         }
         self._known = self._known_runs()
-        self._parent = self._find_or_create({"snrlab.kind": "study"}, self._study.name, tags)
+        self._parent = self._find_or_create(tags, self._study.name).id
         self._status_before = self._client.get_run(self._parent).info.status
         self._client.update_run(self._parent, status="RUNNING")
 
-    @retry(retry=retry_if_exception_type(Exception), wait=wait_exponential(max=30), stop=stop_after_delay(600),
-           before_sleep=before_sleep_log(log, logging.WARNING), reraise=True)
-    def _sync(self, folder: TrialFolder) -> None:
+    @_persistent
+    def sync(self, folder: TrialFolder) -> None:
+        """Bring the trial's runs up to date with its folder."""
         sent = _Sent(**json.loads(folder.tracked.read_text())) if folder.tracked.exists() else _Sent()
         record, sweep = folder.record, folder.sweep
-        before = asdict(sent)
-        rows, params = metrics_log.read(folder.root), {}
+        before, rows, batch = asdict(sent), metrics_log.read(folder.root), _Batch()
         if not sent.run_id:
-            sent.run_id = self._create_trial(folder, record)
-            params = flatten(self._study.recipe(record.values).model_dump(mode="json"))
-        if sent.rows < len(rows) or params:
-            self._log_rows(sent.run_id, rows[sent.rows :], params)
-            sent.rows = len(rows)
+            sent.run_id = self._trial_run(record).id
+            batch.params = flatten(self._study.recipe(record.values).model_dump(mode="json"))
+        for row in rows[sent.rows :]:
+            batch.add({key: value for key, value in row.items() if key not in ("images", "time")}, row["images"], row["time"])
+        sent.rows = len(rows)
         if sweep and not sent.swept:
             self._log_points(sent.run_id, folder, record, sweep)
-            self._log_best(sent.run_id, folder, record, sweep)
+            self._add_best(batch, folder, record, sweep)
             sent.swept = True
         for name, further in folder.further_sweeps.items():
             if name not in sent.further:
                 self._log_points(sent.run_id, folder, record, further)
                 sent.further.append(name)
-        ended = record.training == "failed" or (record.training != "running" and sweep is not None)
-        if ended and not sent.ended:
-            self._client.set_tag(sent.run_id, "snrlab.status", record.training)
-            if record.reason:
-                self._client.set_tag(sent.run_id, "snrlab.reason", record.reason[:5000])
+        ended = not sent.ended and (record.training == "failed" or (record.training != "running" and sweep is not None))
+        if ended:
+            batch.tags |= {"snrlab.status": record.training, **({"snrlab.reason": record.reason[:5000]} if record.reason else {})}
+        self._log(sent.run_id, batch)
+        if ended:
             self._client.set_terminated(sent.run_id, _STATUS[record.training], int(record.ended * 1000))
             sent.ended = True
         if asdict(sent) != before:
             atomic.write_text(folder.tracked, json.dumps(asdict(sent)))
 
-    def _create_trial(self, folder: TrialFolder, record: TrialRecord) -> str:
+    @_persistent
+    def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
+        """Close the study's run as FINISHED, FAILED or KILLED; empty is as it was."""
+        for path, share in (importances or {}).items():
+            self._client.log_metric(self._parent, f"importance/{path}", share)
+        self._client.set_terminated(self._parent, status or self._status_before)
+
+    def _trial_run(self, record: TrialRecord) -> _Run:
         tags = {
-            "mlflow.parentRunId": self._parent, "snrlab.kind": "trial", "snrlab.study": self._study.name,
-            "snrlab.study_id": self._id, "snrlab.number": str(record.number), "snrlab.variant": record.variant_key[:12],
-            "snrlab.recipe_key": record.recipe_key, "snrlab.values": json.dumps(record.values), "snrlab.status": "running", **_commit(),
+            "snrlab.kind": "trial", "snrlab.number": str(record.number), "mlflow.parentRunId": self._parent,
+            "snrlab.variant": record.variant_key[:12], "snrlab.recipe_key": record.recipe_key,
+            "snrlab.values": json.dumps(record.values), "snrlab.status": "running",
         }
-        wanted = {"snrlab.kind": "trial", "snrlab.number": str(record.number)}
-        return self._find_or_create(wanted, f"trial {record.number:04d}", tags, int(record.started * 1000))
+        return self._find_or_create(tags, f"trial {record.number:04d}", int(record.started * 1000))
 
     def _log_points(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
         """A grandchild per point; a point that is there already is written again, and stays one."""
         for point in sweep.points:
-            where = {key: json.dumps(point[key]) for key in ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")}
-            wanted = {"snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.solver": sweep.solver,
-                      **{f"snrlab.{key}": value for key, value in where.items()}}
-            tags = {**wanted, "mlflow.parentRunId": run, "snrlab.study": self._study.name, "snrlab.study_id": self._id,
-                    "snrlab.recipe_key": record.recipe_key, **_commit()}
-            child = self._find_or_create(wanted, f"trial {record.number:04d} sigma_rel {point['sigma_rel']:.4g}", tags)
+            where = {key: json.dumps(point[key]) for key in _POINT}
+            tags = {
+                "snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.solver": sweep.solver,
+                **{f"snrlab.{key}": value for key, value in where.items()},
+                "mlflow.parentRunId": run, "snrlab.recipe_key": record.recipe_key,
+            }
+            child = self._find_or_create(tags, f"trial {record.number:04d} sigma_rel {point['sigma_rel']:.4g}")
             known = {key: point[key] for key in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
-            known |= {f"repeats_{key}": value for key, value in point.get("repeats", {}).items()}
-            values = {**point["metrics"], **{key: value for key, value in known.items() if value is not None}}
-            self._log_metrics(child, values, point["images"], record.ended, {**where, "solver": sweep.solver})
-            self._client.log_artifact(child, str(folder.samples(point)), "samples")
-            self._client.set_terminated(child)
+            batch = _Batch(params={**where, "solver": sweep.solver})
+            batch.add({**point["metrics"], **known, **_repeats(point)}, point["images"], record.ended)
+            self._log(child.id, batch)
+            self._log_sheet(child, folder, point)
+            self._client.set_terminated(child.id)
 
-    def _log_best(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
+    def _add_best(self, batch: _Batch, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
         """A trial's score is that at its own best EMA length."""
         best, optimum = sweep.best, sweep.optimum or {}
         if best:
@@ -163,51 +173,60 @@ class Tracker:
                       "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"],
                       "sigma_rel_optimum": optimum.get("sigma_rel"),
                       "sigma_rel_low": optimum.get("low"), "sigma_rel_high": optimum.get("high")}
-            values |= {f"repeats_{key}": value for key, value in best.get("repeats", {}).items()}
-            self._log_metrics(run, {key: value for key, value in values.items() if value is not None}, best["images"], record.ended)
-            self._client.log_artifact(run, str(folder.samples(best)), "samples")
-            self._client.set_tag(run, "snrlab.solver", sweep.solver)
-            self._client.set_tag(run, "snrlab.optima", json.dumps(sweep.optima))
+            batch.add({**values, **_repeats(best)}, best["images"], record.ended)
+            batch.tags |= {"snrlab.solver": sweep.solver, "snrlab.optima": json.dumps(sweep.optima)}
+            self._log_sheet(self._trial_run(record), folder, best)
         if sweep.error:
-            self._client.set_tag(run, "snrlab.reason", sweep.error[:5000])
+            batch.tags["snrlab.reason"] = sweep.error[:5000]
 
-    def _log_rows(self, run: str, rows: list[dict[str, Any]], params: dict[str, str] | None = None) -> None:
-        from mlflow.entities import Metric, Param
+    def _log_sheet(self, run: _Run, folder: TrialFolder, point: dict[str, Any]) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        metrics = [
-            Metric(key, float(value), int(row["time"] * 1000), int(row["images"]))
-            for row in rows for key, value in row.items() if key not in ("images", "time")
-        ]
-        items = [Param(key, value) for key, value in (params or {}).items()]
-        while metrics or items:
-            at_once = _METRICS_PER_BATCH - min(len(items), _PARAMS_PER_BATCH)
-            self._client.log_batch(run, metrics=metrics[:at_once], params=items[:_PARAMS_PER_BATCH])
-            metrics, items = metrics[at_once:], items[_PARAMS_PER_BATCH:]
+        # The client's own log_artifact would ask the server for the run first, each time.
+        with local_copy(folder.samples(point)) as sheet:
+            get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifact(str(sheet), "samples")
 
-    def _log_metrics(self, run: str, values: dict[str, float], images: int, when: float, params: dict[str, str] | None = None) -> None:
-        self._log_rows(run, [{"images": images, "time": when, **values}], params)
+    def _log(self, run: str, batch: _Batch) -> None:
+        """Send a batch in as few requests as MLflow's limits allow."""
+        from mlflow.entities import Metric, Param, RunTag
 
-    def _find_or_create(self, wanted: dict[str, str], name: str, tags: dict[str, str], start: int | None = None) -> str:
-        """The run of this study with the wanted tags; made if there is none (a crash may have come before its id was kept)."""
-        key = frozenset(wanted.items())
-        for known, run_id in self._known.items():
-            if key <= known:
-                return run_id
-        run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=name)
-        self._known[frozenset(tags.items())] = str(run.info.run_id)
-        return str(run.info.run_id)
+        metrics = [Metric(*row) for row in batch.metrics]
+        params, tags = [Param(*item) for item in batch.params.items()], [RunTag(*item) for item in batch.tags.items()]
+        while metrics or params or tags:
+            at_once = _METRICS_PER_BATCH - min(len(params), _PARAMS_PER_BATCH) - len(tags)
+            self._client.log_batch(run, metrics=metrics[:at_once], params=params[:_PARAMS_PER_BATCH], tags=tags)
+            metrics, params, tags = metrics[at_once:], params[_PARAMS_PER_BATCH:], []
 
-    def _known_runs(self) -> dict[frozenset[tuple[str, str]], str]:
-        """Runs of this study that the server has already, by their tags."""
-        known: dict[frozenset[tuple[str, str]], str] = {}
+    def _find_or_create(self, tags: dict[str, str], name: str, start: int | None = None) -> _Run:
+        """The run of this study that its tags identify; made if there is none (a crash may have come before its id was kept)."""
+        key = _identity(tags)
+        if key not in self._known:
+            tags = {**tags, "snrlab.study": self._study.name, "snrlab.study_id": self._id, **_commit()}
+            run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=name)
+            self._known[key] = _Run(run.info.run_id, run.info.artifact_uri)
+        return self._known[key]
+
+    def _known_runs(self) -> dict[tuple[str, ...], _Run]:
+        """Runs of this study that the server has already."""
+        known: dict[tuple[str, ...], _Run] = {}
         token: str | None = None
         while True:
             query = f"tags.`snrlab.study_id` = '{self._id}'"
             page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
-            known |= {frozenset(run.data.tags.items()): str(run.info.run_id) for run in page}
+            known |= {_identity(run.data.tags): _Run(run.info.run_id, run.info.artifact_uri) for run in page}
             token = page.token
             if not token:
                 return known
+
+
+def _identity(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """What tells a run from all others of its study."""
+    names = {"study": [], "trial": ["number"], "ema": ["number", "solver", *_POINT]}[tags["snrlab.kind"]]
+    return (tags["snrlab.kind"], *(tags[f"snrlab.{name}"] for name in names))
+
+
+def _repeats(point: dict[str, Any]) -> dict[str, float]:
+    return {f"repeats_{key}": value for key, value in point.get("repeats", {}).items()}
 
 
 def connect(uri: str) -> MlflowClient:
@@ -239,8 +258,8 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> s
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            local = (artifacts / name).as_uri() if uri.startswith(("sqlite:", "file:")) else None  # a server keeps them where it likes
-            return str(client.create_experiment(name, artifact_location=local))
+            on_server = uri.startswith(("http", "databricks"))  # which keeps files where it likes
+            return str(client.create_experiment(name, artifact_location=None if on_server else (artifacts / name).as_uri()))
         except MlflowException:  # another driver was faster
             found = client.get_experiment_by_name(name)
             assert found is not None

@@ -15,6 +15,7 @@ from orchestrator.folders import TrialFolder, TrialRecord
 from orchestrator.store import Store
 from orchestrator.workers import Group, make_group
 from search_spaces.study import Study
+from trainables.storage import place
 
 
 class Trial(tune.Trainable):
@@ -25,8 +26,8 @@ class Trial(tune.Trainable):
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
         self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str, store: str
     ) -> None:
-        self._study, self._cache, self._store = study, Path(cache), Store(Path(store))
-        self._trials = Path(folder)
+        self._study, self._cache, self._store = study, Path(cache), Store(place(store))
+        self._trials = place(folder)
         self._group = make_group(study.compute, switchboard, self._trials.parent / "ray")
         self._begin(config)
 

@@ -12,16 +12,21 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
 
 from orchestrator import events
+from orchestrator.cluster import ray_storage
 from orchestrator.switchboard import Assignment, Message
 from search_spaces.study import Compute
 from trainables.errors import TrainingFailed, UserError
 from trainables.recipe import make_recipe
+from trainables.storage import place
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
 
 
 class Group(Protocol):
@@ -69,13 +74,14 @@ class TrainGroup:
         self._name = f"group-{uuid.uuid4().hex[:8]}"
         self._switchboard, self._compute, self._storage = switchboard, compute, storage
         self._serial = -1
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        self._start()
 
     def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
         self._serial += 1
         assignment = Assignment(self._serial, recipe_json, str(folder), str(cache))
         ray.get(self._switchboard.assign.remote(self._name, assignment))
+        if self._given_up:  # with an earlier recipe; the next one has its own chances
+            self._start()
 
     def next_message(self) -> Message:
         """What the workers say next; workers without any news for too long are killed, which makes Train start them anew."""
@@ -88,13 +94,41 @@ class TrainGroup:
                 ray.cancel(waiting)
                 for worker in ray.get(self._switchboard.members.remote(self._name)):
                     ray.kill(worker)
-        return Message(self._serial, failure=f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart")
+        reason = f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart"
+        self._fail(self._serial, reason)
+        return Message(self._serial, failure=reason)
 
     def close(self) -> None:
         ray.get(self._switchboard.close.remote(self._name))
         self._thread.join(timeout=5)
 
+    def _start(self) -> None:
+        self._given_up = False
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
+        """Keep a Train run going; fail the recipe at hand once that has cost `max_failures` restarts or more."""
+        failures = 0
+        while True:
+            serial = self._serial
+            try:
+                self._trainer().fit()
+                return
+            except Exception as error:
+                # Train mends the loss of workers itself, so that this is its last word; the loss of its controller it cannot.
+                last_word = not isinstance(error, ray.exceptions.RayActorError)
+                at_hand = self._serial == serial  # else earlier recipes had their share in it
+                failures = failures + 1 if at_hand else 1
+                if (last_word and at_hand) or failures > self._compute.max_failures:
+                    self._given_up = True
+                    self._fail(self._serial, f"the worker group was lost: {_first_line(error)}")
+                    return
+
+    def _fail(self, serial: int, reason: str) -> None:
+        ray.get(self._switchboard.fail.remote(self._name, serial, reason))
+
+    def _trainer(self) -> TorchTrainer:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
@@ -102,29 +136,17 @@ class TrainGroup:
         resources: dict[str, float] = {"CPU": compute.cpus_per_worker}
         if compute.gpus_per_worker:
             resources["GPU"] = compute.gpus_per_worker
-        trainer = TorchTrainer(
+        return TorchTrainer(
             _work,
             train_loop_config={"switchboard": self._switchboard, "group": self._name, "threads": compute.cpus_per_worker},
             scaling_config=ScalingConfig(
                 num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
             ),
             run_config=RunConfig(
-                name=self._name, storage_path=str(self._storage),
+                name=self._name, **ray_storage(self._storage),
                 failure_config=FailureConfig(max_failures=compute.max_failures),
             ),
         )
-        lost: Exception | None = None
-        for _ in range(compute.max_failures + 1):
-            try:
-                trainer.fit()
-                return
-            except ray.exceptions.RayActorError as error:  # Train's controller died with its node; the workers' loss it mends itself
-                lost = error
-            except Exception as error:
-                lost = error
-                break
-        assert lost
-        ray.get(self._switchboard.fail.remote(self._name, f"the worker group was lost: {_first_line(lost)}"))
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -154,8 +176,9 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
 
     try:
         recipe = make_recipe(json.loads(assignment.recipe_json))
-        with events.warnings_noted(Path(assignment.folder)):
-            for progress in train(recipe, Path(assignment.folder), Path(assignment.cache), ranks):
+        folder = place(assignment.folder)
+        with events.warnings_noted(folder):
+            for progress in train(recipe, folder, Path(assignment.cache), ranks):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))

@@ -55,6 +55,36 @@ def optima(results: StudyResults) -> go.Figure | None:
     return figure if drawn else None
 
 
+def trade_offs(results: StudyResults) -> list[tuple[str, go.Figure]]:
+    """(metric, figure) of the score against every other objective and every bounded cost; the Pareto front is a line."""
+    return [(name, _trade_off(results, name)) for name in results.further_metrics if any(name in t.metrics for t in results.trials)]
+
+
+def _trade_off(results: StudyResults, name: str) -> go.Figure:
+    figure = _figure(name, results.metric)
+    done = [t for t in results.trials if t.status == "completed" and t.best is not None and name in t.metrics]
+    front = sorted((t for t in results.front if t in done), key=lambda t: t.metrics[name])
+    if name in dict(results.objectives):
+        figure.add_scatter(x=[t.metrics[name] for t in front], y=[t.best for t in front], mode="lines", name="Pareto front",
+                           line={"color": _HIGHLIGHT, "width": 2, "shape": "hv"}, hoverinfo="skip")
+    groups = (
+        ("completed", [t for t in done if results.within_bounds(t) and t not in front], _OTHER, "circle"),
+        ("on the front", front, _HIGHLIGHT, "circle"),
+        ("beyond a bound", [t for t in done if not results.within_bounds(t)], _STOPPED, "x"),
+    )
+    for label, trials, colour, symbol in groups:
+        if trials:
+            figure.add_scatter(
+                x=[t.metrics[name] for t in trials], y=[t.best for t in trials], mode="markers", name=label,
+                marker={"color": colour, "size": 10, "symbol": symbol}, text=[f"{_name(t)}<br>{_plain(t.label)}" for t in trials],
+                hovertemplate=f"%{{text}}<br>{name} %{{x:.4g}}<br>{results.metric} %{{y:.4g}}<extra></extra>",
+            )
+    if name in results.bounds:
+        figure.add_vline(x=results.bounds[name], line={"color": _OTHER, "dash": "dash"}, annotation_text="bound")
+    figure.update_yaxes(type="log")
+    return figure
+
+
 def convergence(results: StudyResults) -> go.Figure:
     """Intermediate score against images seen, a line per trial."""
     figure = _figure("training images", f"interim {results.metric}")
@@ -70,9 +100,9 @@ def convergence(results: StudyResults) -> go.Figure:
 
 
 def importance(results: StudyResults) -> go.Figure:
-    """Share of the score's variance that each searched parameter explains."""
+    """How much each searched parameter mattered for being among the best."""
     ordered = sorted(results.importances.items(), key=lambda item: item[1])
-    figure = _figure("share of variance (fANOVA)", "")
+    figure = _figure("share of importance for the best trials (PED-ANOVA)", "")
     figure.add_bar(x=[v for _, v in ordered], y=[k for k, _ in ordered], orientation="h", marker_color=_HIGHLIGHT,
                    text=[f"{v:.0%}" for _, v in ordered], textposition="auto")
     figure.update_layout(height=110 + 42 * len(ordered), showlegend=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,6 +58,7 @@ class TrialResult:
     solver: str = ""
     optima: list[dict[str, Any]] = field(default_factory=list)
     samples: bytes | None = None  # PNG of generated images at the best EMA length
+    metrics: dict[str, float] = field(default_factory=dict)  # everything measured of the trial, by name
 
     @property
     def ema_curve(self) -> list[EmaPoint]:
@@ -67,6 +69,11 @@ class TrialResult:
         own = [p for p in self.ema if p.images == last and p.solver == self.solver]
         best = min(own, key=lambda p: p.distance, default=None)
         return [p for p in own if best and (p.guidance_weight, p.guide_sigma_rel) == (best.guidance_weight, best.guide_sigma_rel)]
+
+    def measured(self, name: str, metric: str) -> float:
+        """A metric of the trial; infinite where it was not measured."""
+        value = self.best if name == metric else self.metrics.get(name)
+        return math.inf if value is None else value
 
     @property
     def label(self) -> str:
@@ -88,11 +95,38 @@ class StudyResults:
     status: str
     importances: dict[str, float]
     trials: list[TrialResult]
+    bounds: dict[str, float] = field(default_factory=dict)  # most that a trial may cost, by metric
+
+    @property
+    def objectives(self) -> list[tuple[str, int]]:
+        """(metric, 1 where less is better and -1 where more is) of what was optimised; the first ranks the trials."""
+        given = self.definition.get("search", {}).get("objectives") or [{"metric": self.metric}]
+        return [(o["metric"], -1 if o.get("direction") == "maximise" else 1) for o in given]
+
+    @property
+    def further_metrics(self) -> list[str]:
+        """What counts besides the score: other objectives, then bounded costs."""
+        return list(dict.fromkeys(name for name in [*(name for name, _ in self.objectives), *self.bounds] if name != self.metric))
 
     @cached_property
     def ranked(self) -> list[TrialResult]:
-        """Completed trials, best first: stopped ones were trained for less and are not compared with them."""
-        return sorted((t for t in self.trials if t.status == "completed" and t.best is not None), key=lambda t: t.best or 0.0)
+        """Completed trials within all bounds, best first: stopped ones were trained for less and are not compared with them."""
+        name, sign = self.objectives[0]
+        able = [t for t in self.trials if t.status == "completed" and t.best is not None and self.within_bounds(t)]
+        return sorted(able, key=lambda t: sign * t.measured(name, self.metric))
+
+    def within_bounds(self, trial: TrialResult) -> bool:
+        return all(trial.metrics.get(name, math.inf) <= bound for name, bound in self.bounds.items())
+
+    @cached_property
+    def front(self) -> list[TrialResult]:
+        """Ranked trials that no other beats in one objective without losing in another (the Pareto front)."""
+        values = {t.number: [sign * t.measured(name, self.metric) for name, sign in self.objectives] for t in self.ranked}
+        return [t for t in self.ranked if not any(_dominates(other, values[t.number]) for other in values.values())]
+
+
+def _dominates(a: list[float], b: list[float]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def short(value: Any) -> str:
@@ -127,7 +161,7 @@ def load_study_results(uri: str, name: str, samples: bool = True) -> StudyResult
         axes=json.loads(tags["snrlab.space"]), definition=json.loads(tags["snrlab.definition"]),
         commit=tags.get("mlflow.source.git.commit", ""), status=study.info.status,
         importances={k.removeprefix("importance/"): v for k, v in study.data.metrics.items() if k.startswith("importance/")},
-        trials=sorted(trials, key=lambda t: t.number),
+        trials=sorted(trials, key=lambda t: t.number), bounds=json.loads(tags.get("snrlab.bounds", "{}")),
     )
     if samples:
         by_number = {t.number: run for t, run in zip(trials, (r for r in runs if r.data.tags["snrlab.kind"] == "trial"), strict=True)}
@@ -163,7 +197,7 @@ def _trial(client: MlflowClient, run: Run, metric: str, ema: dict[str, list[EmaP
         ema=sorted(ema.get(tags["snrlab.number"], []), key=lambda p: p.sigma_rel),
         interval=(metrics["sigma_rel_low"], metrics["sigma_rel_high"]) if "sigma_rel_low" in metrics else None,
         standard_error=metrics.get("standard_error"), solver=tags.get("snrlab.solver", ""),
-        optima=json.loads(tags.get("snrlab.optima", "[]")),
+        optima=json.loads(tags.get("snrlab.optima", "[]")), metrics=dict(metrics),
     )
 
 

@@ -37,6 +37,10 @@ def render_page(results: StudyResults) -> str:
         text = ("Vertex of the local parabola in log sigma_rel with its 95 % interval from the scores' sampling error on common latents. "
                 "Filled marks belong to the end of the training.")
         charts.insert(1, ("optima", "Best EMA length", text, lengths))
+    for name, chart in figures.trade_offs(results):
+        text = "Trials on the front are beaten by no other in everything." if name in dict(results.objectives) else ""
+        text += " The dashed line is the most that a trial may have." if name in results.bounds else ""
+        charts.insert(0, (f"trade-off-{name}", f"Score against {name}", text.strip(), chart))
     if results.importances:
         hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
         charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))

@@ -17,7 +17,9 @@ def rows(results: StudyResults) -> list[dict[str, Any]]:
         {
             "trial": t.number, "variant": t.variant, "seed": t.seed, "status": t.status,
             **{axis: t.values.get(axis) for axis in results.axes},
-            results.metric: t.best, "sigma_rel": t.sigma_rel, "images": t.images,
+            results.metric: t.best, **{name: t.metrics.get(name) for name in results.further_metrics},
+            **({"within_bounds": results.within_bounds(t) if t.metrics else None} if results.bounds else {}),
+            "sigma_rel": t.sigma_rel, "images": t.images,
             "train_seconds": t.train_seconds, "recipe_key": t.recipe_key,
         }
         for t in results.trials
@@ -37,6 +39,10 @@ def summary_lines(results: StudyResults) -> list[str]:
         best = results.ranked[0]
         lines.append(f"best variant:  trial {best.number} ({best.label})")
         lines.append(f"               {results.metric} {best.best:.3f} at sigma_rel {best.sigma_rel:g}")
+    elif results.bounds and any(t.best is not None for t in results.trials):
+        lines.append("best variant:  none: no completed trial is within " + ", ".join(f"{k} <= {v:g}" for k, v in results.bounds.items()))
+    if len(results.objectives) > 1 and results.front:
+        lines.append(f"Pareto front:  trials {', '.join(str(t.number) for t in results.front)}")
     return lines
 
 

@@ -44,7 +44,18 @@ def test_only_the_orchestrator_imports_ray() -> None:
     assert not [p for p in others if "ray" in _imports(ast.parse(p.read_text()))]
 
 
-@pytest.mark.parametrize("module", ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli"])
-def test_settings_and_reports_load_no_torch(module: str) -> None:
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+def _loads(module: str, *heavy: str) -> bool:
+    code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {heavy!r}))"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode != 0
+
+
+LIGHT = ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli", "orchestrator.tracking"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_settings_and_records_load_neither_torch_nor_ray(module: str) -> None:
+    assert not _loads(module, "torch", "ray")
+
+
+def test_what_only_waits_for_workers_loads_no_torch() -> None:
+    assert not _loads("orchestrator.trial", "torch")

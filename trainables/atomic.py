@@ -1,8 +1,9 @@
-"""Files that are either whole or not there: temporary name, fsync, rename."""
+"""Files that are either whole or not there: temporary name, fsync, rename; in one piece where a URL leads elsewhere."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from uuid import uuid4
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    write_with(path, lambda temporary: temporary.write_bytes(content))
+    if isinstance(path, Path):
+        write_with(path, lambda temporary: temporary.write_bytes(content))
+    else:
+        path.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -19,6 +23,11 @@ def write_text(path: Path, content: str) -> None:
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write(temporary_path)` and move the result into place; on any error nothing is left behind."""
+    if not isinstance(path, Path):
+        with tempfile.TemporaryDirectory() as folder:
+            write(made := Path(folder) / path.name)
+            path.fs.put_file(str(made), path.path)
+        return
     temporary = _temporary(path)
     try:
         write(temporary)

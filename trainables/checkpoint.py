@@ -1,4 +1,4 @@
-"""The state of a training run in one safetensors file, enough to go on bit for bit."""
+"""The state of a training run in one safetensors file, enough to go on bit for bit; torch is loaded with the first tensor."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from trainables import atomic
 from trainables.errors import UserError
+from trainables.storage import local_copy, read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NAME = "checkpoint.safetensors"
 
@@ -38,14 +40,15 @@ def exists(folder: Path) -> bool:
 def images(folder: Path) -> int:
     """Images trained up to the checkpoint; 0 without a whole one."""
     try:
-        with safe_open(path(folder), framework="pt") as file:
-            return int(json.loads(file.metadata()["counters"])["images"])
-    except (OSError, SafetensorError, KeyError, ValueError):
+        return int(json.loads(read_header(str(path(folder)))[0]["__metadata__"]["counters"])["images"])
+    except (OSError, KeyError, ValueError):
         return 0
 
 
 def save(folder: Path, key: str, counters: Counters, tensors: Mapping[str, Tensor]) -> None:
     """Write the state atomically; the earlier checkpoint stays until the new one is whole."""
+    from safetensors.torch import save_file
+
     metadata = {"stage_key": key, "counters": json.dumps(asdict(counters))}
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     atomic.write_with(path(folder), lambda temporary: save_file(whole, temporary, metadata))
@@ -56,31 +59,10 @@ def load(folder: Path, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
     if not exists(folder):
         return None
     try:
-        with safe_open(path(folder), framework="pt") as file:
+        with local_copy(path(folder)) as copy, safe_open(copy, framework="pt") as file:
             metadata = file.metadata()
             if metadata.get("stage_key") != key:
                 raise UserError(f"{path(folder)}: belongs to another recipe; use another folder or delete it")
             return Counters(**json.loads(metadata["counters"])), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(f"{path(folder)}: cannot be read ({error}); delete it to train from the start") from None
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's state by name, made first where no step has made it yet."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    if not optimiser.state:
-        _make_state(optimiser, parameters)
-    return {f"{i}/{slot}": value for i, p in enumerate(parameters) for slot, value in optimiser.state[p].items()}
-
-
-def _make_state(optimiser: torch.optim.Optimizer, parameters: list[Tensor]) -> None:
-    """A step of size zero on zero gradients."""
-    rates = [group["lr"] for group in optimiser.param_groups]
-    for group in optimiser.param_groups:
-        group["lr"] = 0.0
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    for group, rate in zip(optimiser.param_groups, rates, strict=True):
-        group["lr"] = rate

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from trainables import atomic
+from trainables import atomic, storage
 
 _NAME = "metrics.jsonl"
 
 
 def append(folder: Path, row: dict[str, Any]) -> None:
     """Add one row and force it to the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    storage.append_text(folder / _NAME, json.dumps(row) + "\n")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

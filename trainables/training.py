@@ -24,6 +24,7 @@ from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, TrainingFailed
 from trainables.evaluation import evaluator_of
 from trainables.networks.modules.magnitude import project_weights
+from trainables.optimiser_state import optimiser_tensors
 from trainables.progress import Progress
 from trainables.randomness import Shuffle, normal, torch_seed, uniform
 from trainables.recipe import Recipe
@@ -255,7 +256,7 @@ class _Run:
     def _state(self) -> dict[str, Tensor]:
         named = {f"network/{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
         named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
-        named |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser_tensors(self.optimiser).items()}
+        named |= {f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
         named |= {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
         if self.learned:
             named |= {f"learned/{name}": tensor for name, tensor in self.learned.state().items()}

@@ -11,7 +11,7 @@ set -euo pipefail
 action=${1:?start, stop, mlflow-start or mlflow-stop}
 folder=$(realpath -m "${2:?a folder}")
 postgres=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -1)
-mlflow_port=${MLFLOW_PORT:-5055} ray_port=${RAY_PORT:-6399}
+mlflow_port=${MLFLOW_PORT:-5055} ray_port=${RAY_PORT:-6399} metrics_port=${METRICS_PORT:-8099} jobs_port=${JOBS_PORT:-8266}
 
 as_owner() {  # PostgreSQL refuses to run as root
   if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
@@ -24,7 +24,7 @@ postgres_start() {
   as_owner "$postgres/initdb" --pgdata "$folder/pg/data" --username snrlab --auth trust >"$folder/initdb.log"
   as_owner "$postgres/pg_ctl" --pgdata "$folder/pg/data" --log "$folder/pg/log" --wait \
     --options "-c listen_addresses= -c unix_socket_directories=$folder/pg" start >/dev/null
-  as_owner "$postgres/createdb" --host "$folder/pg" --username snrlab mlflow
+  for database in mlflow optuna; do as_owner "$postgres/createdb" --host "$folder/pg" --username snrlab "$database"; done
 }
 
 mlflow_start() {
@@ -47,8 +47,8 @@ mlflow_stop() {
 ray_start() {
   export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
   ray get-auth-token --generate >/dev/null  # kept in the home folder, never shown
-  ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard false \
-    --temp-dir "$folder/ray" --disable-usage-stats >"$folder/ray.log" 2>&1
+  ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard true --dashboard-host 127.0.0.1 \
+    --dashboard-port "$jobs_port" --metrics-export-port "$metrics_port" --temp-dir "$folder/ray" --disable-usage-stats >"$folder/ray.log" 2>&1
   ray start --address "127.0.0.1:$ray_port" --num-cpus 2 >>"$folder/ray.log" 2>&1
 }
 
@@ -58,7 +58,13 @@ case $action in
     postgres_start
     mlflow_start
     ray_start
-    printf 'export RAY_AUTH_MODE=token SNRLAB_STACK="--address 127.0.0.1:%s --tracking-uri http://127.0.0.1:%s"\n' "$ray_port" "$mlflow_port" >"$folder/stack.env"
+    cat >"$folder/stack.env" <<END
+export RAY_AUTH_MODE=token
+export SNRLAB_STACK="--address 127.0.0.1:$ray_port --tracking-uri http://127.0.0.1:$mlflow_port"
+export SNRLAB_SEARCH_STORAGE="postgresql+psycopg2:///optuna?host=$folder/pg&user=snrlab"
+export SNRLAB_STACK_JOBS="http://127.0.0.1:$jobs_port"
+export SNRLAB_STACK_METRICS="http://127.0.0.1:$metrics_port"
+END
     echo "ready: . $folder/stack.env && snrlab run quickstart \$SNRLAB_STACK" ;;
   mlflow-start) mlflow_start ;;
   mlflow-stop) mlflow_stop ;;

@@ -7,7 +7,6 @@ import json
 import shutil
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,16 +20,13 @@ from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
 from orchestrator.cluster import ray_cluster  # noqa: E402
 from orchestrator.display import Display  # noqa: E402
-from orchestrator.folders import SweepRecord, TrialFolder, WorkFolder  # noqa: E402
+from orchestrator.folders import WorkFolder  # noqa: E402
 from orchestrator.run import run_study  # noqa: E402
-from orchestrator.store import Store  # noqa: E402
-from orchestrator.switchboard import Message  # noqa: E402
-from orchestrator.trial import Trial  # noqa: E402
 from search_spaces.study import Study, make_study  # noqa: E402
-from tests.benchmarks.record import Result, machine  # noqa: E402
+from tests.benchmarks.instant import InstantTrial, instant_sweep, no_features  # noqa: E402
+from tests.benchmarks.record import Result, interleaved, machine  # noqa: E402
 from tests.conftest import tiny_fields  # noqa: E402
 from trainables import metrics_log  # noqa: E402
-from trainables.progress import Progress  # noqa: E402
 from trainables.recipe import make_recipe  # noqa: E402
 
 TRIALS, INSTANT_TRIALS = 6, 100
@@ -43,7 +39,7 @@ def run() -> list[Result]:
         ours, peer = statistics.median(_our_starts(workers)), statistics.median(_textbook_starts(workers))
         name = f"start of a trial, {workers} worker{'s' * (workers > 1)}"
         results.append(Result(name, ours, peer, "one TorchTrainer per Tune trial", "s", peer / ours, machine()))
-    ours, peer = _our_instant_search(), _plain_instant_search()
+    ours, peer = interleaved(_our_instant_search, _plain_instant_search, rounds=3)
     name = f"{INSTANT_TRIALS} instant trials, tracked"
     return [*results, Result(name, ours, peer, "Ray Tune, reuse_actors, not tracked", "s", peer / ours, machine())]
 
@@ -115,56 +111,17 @@ def _textbook_starts(workers: int) -> list[float]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-class InstantGroup:
-    """Stands for workers that need no time."""
-
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
-        self._folder = folder
-
-    def next_message(self) -> Message:
-        row = {"loss": 1.0, "interim_fd_probe": 1.0, "images_per_second": 1.0, "train_seconds": 0.0}
-        metrics_log.append(self._folder, {"images": 256, "time": time.time(), **row})
-        return Message(0, Progress(256, row, True))
-
-    def close(self) -> None:
-        pass
-
-
-class InstantTrial(Trial):
-    """A trial of the platform, but for its training."""
-
-    def setup(self, config: dict[str, Any], study: Study, switchboard: Any, folder: str, cache: str, store: str) -> None:
-        self._study, self._cache, self._store = study, Path(cache), Store(Path(store))
-        self._trials, self._group = Path(folder), InstantGroup()
-        self._begin(config)
-
-
-def instant_sweep(root: str, number: int, *_: Any) -> SweepRecord:
-    """Stands for a sweep that needs no time."""
-    folder = TrialFolder(Path(root), number)
-    values = folder.record.values
-    distance = abs(values["weighting.gamma"] - 5.0) + values["optimiser.lr"]
-    point = {"sigma_rel": 0.1, "images": 256, "guidance_weight": 1.0, "guide_sigma_rel": None, "distance": distance, "standard_error": None,
-             "profile_error": 0.0, "drift_error": 0.0, "coefficient_norm": 1.0, "storage_error": 0.0, "metrics": {"fd_probe": distance}}
-    record = SweepRecord("fd_probe", [point])
-    folder.samples(point).parent.mkdir(exist_ok=True)
-    folder.samples(point).write_bytes(b"")
-    folder.write_sweep(record)
-    return record
-
-
-def _our_instant_search() -> float:
+def _our_instant_search() -> None:
     work = Path(tempfile.mkdtemp(prefix="snrlab-bench-"))
     try:
-        started = time.perf_counter()
-        with patch("orchestrator.trial.Trial", InstantTrial), patch("orchestrator.sweeps.run_sweep", instant_sweep):
+        with patch("orchestrator.tuning.Trial", InstantTrial), patch("orchestrator.sweeps.run_sweep", instant_sweep), \
+                patch("orchestrator.sweeps.prepare", no_features):
             _run(_study(INSTANT_TRIALS, 0), work)
-        return time.perf_counter() - started
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _plain_instant_search() -> float:
+def _plain_instant_search() -> None:
     work = Path(tempfile.mkdtemp(prefix="snrlab-bench-"))
 
     class Instant(tune.Trainable):
@@ -185,7 +142,6 @@ def _plain_instant_search() -> float:
             pass
 
     try:
-        started = time.perf_counter()
         with ray_cluster(_study(1, 0).compute, None):
             tune.Tuner(
                 tune.with_resources(Instant, {"CPU": 1}),
@@ -196,7 +152,6 @@ def _plain_instant_search() -> float:
                 ),
                 run_config=tune.RunConfig(storage_path=str(work), verbose=0),
             ).fit()
-        return time.perf_counter() - started
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

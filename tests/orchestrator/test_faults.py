@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator.search import open_storage
+from orchestrator.definition import recall
+from orchestrator.folders import StudyFolder
+from orchestrator.search_state import open_state
 from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
 
@@ -64,7 +65,8 @@ def check_records(folder: Path, name: str, trials: int, lengths: int) -> None:
     kinds = [r.data.tags["snrlab.kind"] for r in runs]
     assert {k: kinds.count(k) for k in set(kinds)} == {"study": 1, "trial": trials, "ema": trials * lengths}
     assert {r.info.status for r in runs} == {"FINISHED"}
-    told = optuna.load_study(study_name=name, storage=open_storage(folder / "runs" / name / "optuna.journal")).get_trials()
+    study = StudyFolder(folder / "runs" / name)
+    told = open_state(study, recall(study)).load().get_trials()
     assert [t.number for t in told] == list(range(trials)) and all(t.state.is_finished() for t in told)
 
 

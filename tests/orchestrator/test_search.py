@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from ray.tune.search import Searcher
 
+from orchestrator.definition import Definition
+from orchestrator.folders import StudyFolder
 from orchestrator.judge import Judge
-from orchestrator.search import COMPLETE, StudySearch, Verdict, learnt_from, open_storage
+from orchestrator.search import COMPLETE, StudySearch, Verdict, learnt_from
+from orchestrator.search_state import SearchState, open_state
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 from trainables.errors import ConfigError
@@ -25,15 +28,35 @@ def score(values: dict) -> float:
     return (math.log(values["weighting.gamma"] / 4)) ** 2 + (math.log(values["optimiser.lr"] / 0.02)) ** 2
 
 
+def state_of(study: Study, place: Path) -> SearchState:
+    return open_state(StudyFolder(place), Definition(study, "0"))
+
+
 class Session:
     """One process's part of a search, with trials that end at once."""
 
     def __init__(self, study: Study, journal: Path, verdicts: dict[int, Verdict] | None = None, known=()) -> None:
         self.verdicts = {} if verdicts is None else verdicts
         self.spent = False
-        self.search = StudySearch(
-            study, open_storage(journal), self.verdicts, set(), lambda ready: ready(), lambda: self.spent, known
-        )
+        self.search = StudySearch(study, state_of(study, journal), self.verdicts, set(), self, known)
+
+    def wait_for(self, condition) -> bool:
+        return condition()
+
+    def budget_spent(self) -> bool:
+        return self.spent
+
+    def began(self, number: int) -> None:
+        pass
+
+    def reported(self, result: dict) -> None:
+        pass
+
+    def ended(self, number: int, lost: bool) -> None:
+        pass
+
+    def look_around(self) -> None:
+        pass
 
     def run(self, count: int, values_of=lambda values: (score(values),), excess_of=lambda values: ()) -> list[dict]:
         proposed = []
@@ -111,7 +134,7 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     session.search.tell_all()
     narrower = {**SPACE, "optimiser.lr": {"low": 0.005, "high": 0.1, "log": True}}
     study = study_of({"trials": 5, "warm_start": ["s"]}, narrower, name="later")
-    known = learnt_from(study, earlier, open_storage(tmp_path / "earlier"))
+    known = learnt_from(study, earlier, state_of(earlier, tmp_path / "earlier"))
     assert 5 < len(known) < 30  # those outside the narrower range are left out
     first = Session(study, tmp_path / "later", known=known)
     proposed = first.run(3)
@@ -121,7 +144,7 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     assert len(again.run(10)) == 2
     other = study_of({"objectives": [{"metric": "macs"}]}, name="other")
     with pytest.raises(ConfigError, match="optimises fd_probe, and this one macs"):
-        learnt_from(other, earlier, open_storage(tmp_path / "earlier"))
+        learnt_from(other, earlier, state_of(earlier, tmp_path / "earlier"))
 
 
 def test_no_trial_begins_when_the_budget_is_spent(tmp_path: Path) -> None:

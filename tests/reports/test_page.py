@@ -70,6 +70,33 @@ def test_an_optimum_at_the_edge_is_pointed_out() -> None:
     assert "lies at the edge of the swept range" in render_page(study)
 
 
+def traded() -> StudyResults:
+    """Trials 0 to 3: a front of two, one that is beaten, one beyond the bound."""
+    definition = {"search": {"objectives": [{"metric": "fd_probe"}, {"metric": "macs", "direction": "minimise"}]}}
+    study = results(definition=definition, bounds={"macs": 300.0})
+    for trial, score, macs in zip(study.trials, (9.0, 8.0, 8.5, 1.0), (100.0, 200.0, 250.0, 400.0), strict=True):
+        trial.status, trial.best, trial.metrics = "completed", score, {"fd_probe": score, "macs": macs}
+    return study
+
+
+def test_a_search_for_two_things_shows_its_front_and_what_is_beyond_a_bound() -> None:
+    study = traded()
+    assert [t.number for t in study.ranked] == [1, 2, 0] and sorted(t.number for t in study.front) == [0, 1]
+    assert [r["within_bounds"] for r in rows(study)] == [True, True, True, False] and rows(study)[3]["macs"] == 400.0
+    assert summary_lines(study)[-1] == "Pareto front:  trials 1, 0"
+    html = render_page(study)
+    assert "Score against macs" in html and "completed, beyond a bound" in html
+    study = traded()
+    study.bounds = {"macs": 1.0}
+    assert "No completed trial is within the bounds" in render_page(study) and "none: no completed trial" in summary_lines(study)[1]
+
+
+def test_more_may_be_better() -> None:
+    study = traded()
+    study.definition["search"]["objectives"][1]["direction"] = "maximise"
+    assert [t.number for t in study.front] == [1, 2]
+
+
 def test_a_study_without_a_completed_trial_has_a_page() -> None:
     assert "No trial has completed yet" in render_page(results(trials=[], importances={}))
 

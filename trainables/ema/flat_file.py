@@ -18,12 +18,11 @@ import xxhash
 from torch import Tensor
 
 from trainables.errors import ConfigError, UserError
-from trainables.storage import Disk, Remote, storage_of
+from trainables.storage import read_header, storage_of
 
 BLOCK = 1 << 20  # values per checksum
 DTYPES = {"fp32": ("F32", torch.float32), "fp16": ("F16", torch.float16)}
 _BY_CODE = dict(DTYPES.values())
-_LARGEST_HEADER = 100 << 20  # safetensors' own limit
 
 
 @dataclass(frozen=True)
@@ -79,27 +78,17 @@ def bytes_of(values: Tensor) -> memoryview:
 
 def open_flat(location: str) -> FlatFile:
     """Read a file's header; a damaged or foreign file is an error that names it."""
-    storage = storage_of(location)
     try:
-        total = storage.length(location)
-        length = struct.unpack("<Q", _bytes(storage, location, 0, 8))[0]
-        if length > min(_LARGEST_HEADER, total):
-            raise ValueError(f"a header of {length} bytes")
-        header = json.loads(_bytes(storage, location, 8, length))
+        header, first_byte, total = read_header(location)
         entry, metadata = header["vector"], dict(header["__metadata__"])
         sums = tuple(metadata.pop("checksums").split())
-        flat = FlatFile(location, entry["shape"][0], _BY_CODE[entry["dtype"]], 8 + length, sums, metadata)
+        flat = FlatFile(location, entry["shape"][0], _BY_CODE[entry["dtype"]], first_byte, sums, metadata)
         whole = flat.first_byte + flat.stored_bytes
         if total != whole or len(sums) != -(-flat.size // BLOCK):
             raise ValueError(f"it has {total} bytes, not {whole}")
-    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{location}: this snapshot cannot be read ({error}); delete it or restore it") from None
     return flat
-
-
-def _bytes(storage: Disk | Remote, location: str, offset: int, length: int) -> bytes:
-    content = bytearray(length)
-    return bytes(content[: storage.read_into(location, memoryview(content), offset)])
 
 
 def write_flat(location: str, parts: Sequence[Tensor], dtype: str, metadata: dict[str, str]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import scipy.linalg
 
 from trainables.errors import ConfigError
 
@@ -147,14 +146,16 @@ def influence(features: Any, a: FeatureStatistics, b: FeatureStatistics) -> np.n
 
 def _cross(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["gram", "cholesky", "singular values"], float]:
     """tr (A B)^(1/2), the route, and the sum of the square roots of negative eigenvalues."""
+    from scipy.linalg import eigvalsh, svdvals  # half a second that recipes alone need not spend
+
     f_a, f_b = a.thin_factor, b.thin_factor
     if f_a is not None and f_b is not None:
-        return float(scipy.linalg.svdvals(f_a.T @ f_b).sum()), "gram", 0.0
+        return float(svdvals(f_a.T @ f_b).sum()), "gram", 0.0
     if f_a is None and f_b is None:
         route: Literal["gram", "cholesky"] = "cholesky"
         try:  # eigenvalues of B A by a Cholesky factor of A; this driver does half the work of the product written out
             options = {"overwrite_a": True, "overwrite_b": True, "check_finite": False}
-            values = scipy.linalg.eigvalsh(b.covariance, a.covariance, type=2, driver="gv", **options)
+            values = eigvalsh(b.covariance, a.covariance, type=2, driver="gv", **options)
         except np.linalg.LinAlgError:
             return _singular_values(a, b)
     else:
@@ -162,7 +163,7 @@ def _cross(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["
         assert thin is not None
         factor, other = thin, (b if f_a is not None else a).covariance
         route = "gram"
-        values = scipy.linalg.eigvalsh(factor.T @ other @ factor, overwrite_a=True, check_finite=False)
+        values = eigvalsh(factor.T @ other @ factor, overwrite_a=True, check_finite=False)
     noise = len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     uncertain = values < 1e4 * noise
     if route == "cholesky" and uncertain.sum() * np.sqrt(noise) > 1e-10 * (_trace(a) + _trace(b)):
@@ -172,7 +173,9 @@ def _cross(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["
 
 
 def _singular_values(a: FeatureStatistics, b: FeatureStatistics) -> tuple[float, Literal["singular values"], float]:
-    return float(scipy.linalg.svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()), "singular values", 0.0
+    from scipy.linalg import svdvals
+
+    return float(svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()), "singular values", 0.0
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import scipy.special
 from pydantic import Field
 
 from trainables.randomness import normal, torch_seed, uniform
@@ -51,6 +50,7 @@ class AdaptiveDraws(Draws):
         self._evaluations, self._images = 0, 0
 
     def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        import scipy.special
         import torch
 
         with torch.no_grad():
@@ -94,7 +94,7 @@ class AdaptiveDraws(Draws):
             "counts": torch.tensor([self._evaluations, self._images]),
         }
         if self._policy is not None:
-            from trainables.checkpoint import optimiser_tensors
+            from trainables.optimiser_state import optimiser_tensors
 
             state |= {f"policy/{k}": v.detach().cpu().clone() for k, v in self._policy.state_dict().items()}
             state |= {f"optimiser/{k}": v.cpu().clone() for k, v in optimiser_tensors(self._optimiser).items()}
@@ -191,7 +191,7 @@ class AdaptiveDraws(Draws):
             ).to(clean.device)
         self._optimiser = torch.optim.Adam(self._policy.parameters(), lr=self._settings.lr)
         if self._pending:
-            from trainables.checkpoint import optimiser_tensors
+            from trainables.optimiser_state import optimiser_tensors
 
             stored, self._pending = self._pending, {}
             if "policy/0.weight" in stored:
