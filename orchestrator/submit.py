@@ -23,6 +23,7 @@ def submit_study(study: str, address: str, workdir: str, assignments: list[str],
     The cluster's environment must hold the dependencies (of requirements.lock); the code is that of this checkout.
     """
     prepare_environment()
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     definition = load_study(study, dict(parse_assignment(text) for text in assignments))
@@ -37,5 +38,5 @@ def submit_study(study: str, address: str, workdir: str, assignments: list[str],
         try:
             client = JobSubmissionClient(address)
             return str(client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": folder}))
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, AuthenticationError) as error:
             raise UserError(f"--address {address}: the job was not accepted ({str(error).splitlines()[0]})") from None

@@ -5,7 +5,8 @@
 #   docs/cluster/stack.sh mlflow-stop FOLDER | mlflow-start FOLDER      the tracking server alone
 #   docs/cluster/stack.sh stop FOLDER
 #
-# Needs the Debian packages postgresql and the project's environment on PATH.  PostgreSQL listens on a socket in FOLDER
+# Needs the Debian package postgresql and the project's environment on PATH; with the extra `cluster` in it, there is also a job
+# server (snrlab submit STUDY --address $SNRLAB_STACK_JOBS ...) and Prometheus metrics at $SNRLAB_STACK_METRICS.  PostgreSQL listens on a socket in FOLDER
 # that only its owner can reach, MLflow and Ray on localhost: there is no password to be kept.
 set -euo pipefail
 action=${1:?start, stop, mlflow-start or mlflow-stop}
@@ -47,9 +48,12 @@ mlflow_stop() {
 ray_start() {
   export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
   ray get-auth-token --generate >/dev/null  # kept in the home folder, never shown
-  ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard true --dashboard-host 127.0.0.1 \
+  local jobs=false
+  if python -c "import opencensus" 2>/dev/null; then jobs=true; fi  # of ray[default]
+  ray start --head --port "$ray_port" --node-ip-address 127.0.0.1 --num-cpus 2 --include-dashboard "$jobs" --dashboard-host 127.0.0.1 \
     --dashboard-port "$jobs_port" --metrics-export-port "$metrics_port" --temp-dir "$folder/ray" --disable-usage-stats >"$folder/ray.log" 2>&1
-  ray start --address "127.0.0.1:$ray_port" --num-cpus 2 >>"$folder/ray.log" 2>&1
+  # With a folder of its own, as on a machine of its own: nodes that share one take the code of jobs away from each other.
+  ray start --address "127.0.0.1:$ray_port" --num-cpus 2 --temp-dir "$folder/ray2" >>"$folder/ray.log" 2>&1
 }
 
 case $action in

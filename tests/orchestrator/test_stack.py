@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 import yaml
 from mlflow import MlflowClient
-from ray.job_submission import JobSubmissionClient
 
 from orchestrator.definition import recall
 from orchestrator.folders import StudyFolder
@@ -29,6 +29,9 @@ pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(900),
     pytest.mark.skipif(not list(Path("/usr/lib").glob("postgresql/*/bin/initdb")), reason="needs the Debian package postgresql"),
 ]
+
+
+WITH_JOBS = find_spec("opencensus") is not None  # of ray[default], the extra `cluster`
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,11 @@ def test_a_study_catches_up_with_a_server_that_was_away_and_keeps_its_search_in_
     stack.script("mlflow-stop")
     exported = ""
     while not (trials / "0002/sweep.json").exists() and time.monotonic() < end:  # the study goes on to its end without the server
-        exported += urlopen(stack.environment["SNRLAB_STACK_METRICS"], timeout=10).read().decode()
+        if WITH_JOBS:
+            exported += urlopen(stack.environment["SNRLAB_STACK_METRICS"], timeout=10).read().decode()
         time.sleep(0.5)
     assert (trials / "0002/sweep.json").exists()
-    assert 'ray_snrlab_trials{' in exported and 'state="running",study="small"' in exported
+    assert not WITH_JOBS or ("ray_snrlab_trials{" in exported and 'study="small"' in exported)
     stack.script("mlflow-start")
     out, errors = driver.communicate(timeout=240)
     assert driver.returncode == 0, out + errors
@@ -106,17 +110,17 @@ def test_a_study_catches_up_with_a_server_that_was_away_and_keeps_its_search_in_
     assert elsewhere.returncode == 2 and "give the same --search-storage as before" in elsewhere.stderr
 
 
+@pytest.mark.skipif(not WITH_JOBS, reason="needs the extra `cluster`")
 def test_a_submitted_study_runs_to_its_end(finished, stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_study(name="submitted")))
     address = stack.environment["SNRLAB_STACK_JOBS"]
     job = snrlab("submit", "small.yaml", "--address", address, "--workdir", str(tmp_path / "runs"), "--tracking-uri", stack.tracking,
                  "--set", "description=from afar", cwd=tmp_path)
     assert job.returncode == 0 and "submitted as raysubmit_" in job.stdout, job.stderr
-    client, name = JobSubmissionClient(address), job.stdout.split()[2].rstrip(";")
-    end = time.monotonic() + 300
-    while not client.get_job_status(name).is_terminal() and time.monotonic() < end:
-        time.sleep(1)
-    assert client.get_job_status(name) == "SUCCEEDED", client.get_job_logs(name)
+    name = job.stdout.split()[2].rstrip(";")
+    logs = subprocess.run([Path(sys.executable).parent / "ray", "job", "logs", name, "--address", address, "--follow"],
+                          capture_output=True, text=True, timeout=300)
+    assert f"Job '{name}' succeeded" in logs.stdout + logs.stderr, logs.stdout + logs.stderr
     check_runs(stack.tracking, "submitted")
     assert scores("--tracking-uri", stack.tracking, cwd=tmp_path, name="submitted") == scores(cwd=finished[0])
 
