@@ -40,10 +40,17 @@ def sampler_for(study: Study, number: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.QMCSampler(seed=one, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False)
         case Grid(points=points):
             values: dict[str, Any] = {path: distribution.grid(points) for path, distribution in study.space.items()}
-            return optuna.samplers.GridSampler(values, seed=key_of(search.seed, "sampler") % 2**32)
+            return _Grid(values, seed=key_of(search.seed, "sampler") % 2**32)
         case Random():
             return optuna.samplers.RandomSampler(seed=seed)
     raise AssertionError(f"no sampler for {search.sampler}")
+
+
+class _Grid(optuna.samplers.GridSampler):
+    """Without its stop of the study at the last point, which Optuna allows only in a loop of its own; ours ends by `grid_size`."""
+
+    def after_trial(self, *_: Any) -> None:
+        pass
 
 
 def grid_size(study: Study) -> int | None:

@@ -69,7 +69,10 @@ class SweepDesk:
             try:
                 record = ray.get(reference)
             except ray.exceptions.RayError as error:
-                record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {str(error).splitlines()[0]}")
+                events.note(self._trials / f"{number:04d}", "failed", message=str(error))
+                cause = getattr(error, "cause", None) or error
+                reason = f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
+                record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {reason}")
             outcomes.append(Outcome(number, record))
         return outcomes
 

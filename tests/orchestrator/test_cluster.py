@@ -83,14 +83,17 @@ def test_a_study_that_could_never_be_seated_is_refused(two_cpus: str, tmp_path: 
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_restarted_and_then_its_trial_fails_and_the_search_goes_on(two_cpus: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "nobody-writes.arrow")  # whoever opens it waits for ever
-    study = small_study(compute={"workers": 1, "hang_minutes": 0.1, "max_failures": 1}, search={"trials": 2, "sampler": {"kind": "grid"}})
-    study["space"] = {"data": {"choices": [{"kind": "arrow", "path": str(tmp_path / "nobody-writes.arrow")}, {"kind": "digits"}]}}
+    hanging, whole = str(tmp_path / "nobody-writes.arrow"), str(tmp_path / "digits.arrow")
+    os.mkfifo(hanging)  # whoever opens it waits for ever
+    assert snrlab("data", "import", "{kind: digits}", "--output", whole, cwd=tmp_path).returncode == 0
+    study = small_study(compute={"workers": 1, "hang_minutes": 0.5, "max_failures": 1}, search={"trials": 2, "sampler": {"kind": "grid"}})
+    study["base"] = {**study["base"], "data": {"kind": "arrow", "path": whole}}
+    study["space"] = {"data.path": {"choices": [hanging, whole]}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(study))
     run = snrlab("run", "small.yaml", "--address", two_cpus, cwd=tmp_path)
     assert run.returncode == 3, run.stdout + run.stderr
     records = {t.record.training: t.record for t in StudyFolder(tmp_path / "runs/small").trials()}
-    assert set(records) == {"failed", "completed"} and "no news of the workers for 0.1 minutes" in records["failed"].reason
+    assert set(records) == {"failed", "completed"} and "no news of the workers for 0.5 minutes" in records["failed"].reason
 
 
 def test_an_address_without_a_cluster_is_one_message(tmp_path: Path) -> None:

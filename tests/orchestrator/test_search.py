@@ -127,6 +127,13 @@ def test_given_points_come_first(tmp_path: Path) -> None:
         study_of({"points": [{"weighting.gama": 1}]})
 
 
+def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
+    session = Session(study_of({"trials": 99, "sampler": {"kind": "grid", "points": 2}}), tmp_path / "j")
+    proposed = session.run(99)
+    session.search.tell_all()
+    assert len({tuple(p.values()) for p in proposed}) == len(proposed) == 4
+
+
 def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     earlier = study_of({"trials": 30})
     session = Session(earlier, tmp_path / "earlier")

@@ -74,6 +74,8 @@ class Plan:
         `start` is the beginning of a checksum block, as those of `ranges`.
         """
         stop = self.size if stop is None else stop
+        if start == stop:
+            return
         files = [s.file for s in self.snapshots]
         weights = torch.from_numpy(np.ascontiguousarray(self.coefficients.T)).float()
         width = files[0].dtype.itemsize

@@ -144,6 +144,7 @@ def test_ranges_of_parameters_are_the_parts_of_the_whole(stored: Path, monkeypat
     assert ranges[0][0] == 0 and ranges[-1][1] == SIZE and all(a[1] == b[0] for a, b in pairwise(ranges))
     np.testing.assert_array_equal(np.concatenate([made.vectors(*r) for r in ranges], axis=1), made.vectors())
     assert len(made.ranges(100)) == 4
+    assert made.vectors(SIZE, SIZE).shape == (len(made.targets), 0)  # of a task for which nothing is left
 
 
 def test_saved_averages_are_stored_averages(stored: Path, tmp_path: Path) -> None:
