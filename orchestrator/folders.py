@@ -95,7 +95,7 @@ class StudyFolder:
         """Keep other processes from changing this study meanwhile; UserError if one is at it."""
         lock = lock_at(self.root / ".lock", lost=_thread.interrupt_main)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # somebody may only be looking whether it is held
         except Timeout:
             raise UserError(f"study {self.root.name} is being run already ({self.root / '.lock'} is held by another process)") from None
         try:

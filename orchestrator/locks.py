@@ -56,6 +56,8 @@ class Lease:
         seen = None
         while not self._create():
             now = self._read()
+            if now is None:
+                continue  # it has just been given back
             waited = time.monotonic() - start
             if now != seen:
                 if seen is not None and timeout is not None and 0 <= timeout <= waited:
@@ -66,11 +68,13 @@ class Lease:
                 continue
             time.sleep(0.5)
         self._over = threading.Event()
-        threading.Thread(target=self._renew, args=(self._over,), daemon=True).start()
+        self._renewing = threading.Thread(target=self._renew, args=(self._over,), daemon=True)
+        self._renewing.start()
 
     def release(self) -> None:
         if self._over:
             self._over.set()
+            self._renewing.join()  # else its last renewal might come after the removal
             self._over = None
             if self._is_mine:
                 self._remove()
