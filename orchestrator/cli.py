@@ -34,6 +34,7 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
                                                     envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
     """Run a study, or go on with it; prints the best variant and writes the report."""
+    from orchestrator.cluster import RayLost
     from orchestrator.display import Display
     from orchestrator.run import run_study
 
@@ -43,6 +44,9 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     try:
         with Display(console, definition.metric) as display:
             summary = run_study(definition, work, display, address, tracking_uri, search_storage)
+    except RayLost as error:
+        print(f"snrlab: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -6,10 +6,15 @@ import logging
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from search_spaces.study import Compute
 from trainables.errors import UserError
@@ -32,6 +37,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "OMP_NUM_THREADS": "1",
 }
+_SECONDS_TO_NOTICE = 10.0  # Ray itself gives up after a minute
 _OBJECT_STORE_BYTES = 200 << 20  # only recipes and scores pass through it
 
 
@@ -41,13 +47,33 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+class RayLost(Exception):
+    """Ray itself has died under a study: no trial's fault, and nothing that was recorded is lost."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Ray was lost ({what}); nothing that was recorded is: run the same command again to go on")
+
+
+@dataclass(frozen=True)
+class RayProcesses:
+    """What Ray consists of here, besides workers, where it was started here."""
+
+    processes: tuple[psutil.Process, ...] = ()
+
+    def check(self) -> None:
+        """RayLost where one of them has died."""
+        for process in self.processes:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                raise RayLost("one of its processes has died")
+
+
 @contextmanager
-def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
+def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]:
     """Ray for the duration of a study; what was started here ends here."""
     import ray
 
     if ray.is_initialized():  # a test session, or a notebook, that has its own
-        yield
+        yield RayProcesses()
         return
     on_terminate = signal.getsignal(signal.SIGTERM)
     if address:
@@ -68,10 +94,26 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[None]:
         raise
     # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
     signal.signal(signal.SIGTERM, on_terminate)
+    started = psutil.Process().children() if not address else []
+    processes, over = RayProcesses(tuple(p for p in started if p.name() in ("raylet", "gcs_server"))), threading.Event()
+    threading.Thread(target=_watch, args=(processes, over), daemon=True).start()
     try:
-        yield
+        yield processes
     finally:
         ray.shutdown()
+        over.set()
+
+
+def _watch(processes: RayProcesses, over: threading.Event) -> None:
+    """End this process where Ray has died and whoever waits inside Ray does not notice; a restart goes on from the records."""
+    while not over.wait(1.0):
+        try:
+            processes.check()
+        except RayLost as error:
+            if not over.wait(_SECONDS_TO_NOTICE):
+                print(f"snrlab: {error}", file=sys.stderr, flush=True)
+                os._exit(1)
+            return
 
 
 def ray_storage(folder: Path) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class _Run:
             trained = {trial.number for trial in self.unswept}
             searcher = StudySearch(self.study, state, self.verdicts, trained, self, self._earlier_trials())
             if not self.all_swept:
-                with ray_cluster(self.study.compute, address):
+                with ray_cluster(self.study.compute, address) as self.ray:
                     self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
                     self.gauges = Gauges(self.study.name, self.study.metric)
                     self.sweeps = SweepDesk(self.study, self.folder.root / "trials", self.work.cache)
@@ -144,6 +144,7 @@ class _Run:
 
     def ended(self, number: int, lost: bool) -> None:
         """A trial's training is over: sweep what it left."""
+        self.ray.check()
         self.tally.running -= 1
         folder = self.folder.trial(number)
         record = folder.record
@@ -195,6 +196,7 @@ class _Run:
         for outcome in self.sweeps.collect(timeout):
             folder = self.folder.trial(outcome.number)
             if outcome.record.error:
+                self.ray.check()
                 record = folder.record
                 record.training, record.reason = "failed", outcome.record.error
                 folder.write_record(record)
@@ -215,6 +217,7 @@ class _Run:
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        self.ray.check()
         if self.folder.cancel_request.exists():
             self.display.note("asked to stop by snrlab cancel")
             raise KeyboardInterrupt

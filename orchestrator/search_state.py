@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from orchestrator.addresses import without_password
 from orchestrator.journal import ObjectJournal
-from trainables.errors import UserError
+from trainables.errors import UserError, in_one_line
 from trainables.storage import is_local
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def open_state(folder: StudyFolder, definition: Definition, url: str = "") -> Se
         with warnings.catch_warnings(action="ignore"):
             storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be lost in between
     except Exception as error:  # whatever the database's driver raises
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--search-storage {without_password(url)}: cannot be used ({type(error).__name__}: {reason})") from None
+        raise UserError(f"--search-storage {without_password(url)}: cannot be used ({in_one_line(error)})") from None
     return SearchState(storage, f"{definition.study.name}-{definition.id}")  # others may have a study of that name
 
 

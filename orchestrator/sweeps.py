@@ -10,9 +10,11 @@ from typing import Any
 import ray
 
 from orchestrator import events
+from orchestrator.cluster import RayLost
 from orchestrator.folders import SweepRecord, TrialFolder
 from search_spaces.study import Study
 from trainables import atomic, metrics_log
+from trainables.errors import in_one_line
 from trainables.recipe import make_recipe
 from trainables.storage import place
 from trainables.sweep_settings import Sweep
@@ -68,10 +70,11 @@ class SweepDesk:
             number = self._waiting.pop(reference)
             try:
                 record = ray.get(reference)
+            except ray.exceptions.LocalRayletDiedError as error:
+                raise RayLost(in_one_line(error)) from None
             except ray.exceptions.RayError as error:
                 events.note(self._trials / f"{number:04d}", "failed", message=str(error))
-                cause = getattr(error, "cause", None) or error
-                reason = f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
+                reason = in_one_line(getattr(error, "cause", None) or error)
                 record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {reason}")
             outcomes.append(Outcome(number, record))
         return outcomes

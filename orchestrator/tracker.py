@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.folders import StudyFolder
-from trainables.errors import UserError
+from trainables.errors import UserError, in_one_line
 from trainables.storage import place
 
 
@@ -36,7 +37,7 @@ class Tracker:
         root, self._reason = Path(__file__).parent.parent, ""
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "orchestrator.tracker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))},
             process_group=0,  # a terminal's Ctrl-C is for the driver, which then says how the study ended
         )
         self._tell(self._opening)  # not as an argument: an address may hold a password, and arguments are seen by everybody
@@ -81,7 +82,7 @@ class _Inbox:
         self.opening = json.loads(sys.stdin.readline() or sys.exit(1))
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._waiting: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock, self.closing = threading.Lock(), False
         self.folder = StudyFolder(place(self.opening["folder"]))
         for trial in self.folder.trials():  # before anything that the driver says
             self.put({"trial": trial.number})
@@ -105,6 +106,7 @@ class _Inbox:
         for line in sys.stdin:
             self.put(message := json.loads(line))
             if "finish" in message:
+                self.closing = True
                 return
         os._exit(1)  # the driver is gone; whoever goes on with the study writes the rest
 
@@ -114,12 +116,13 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    inbox = _Inbox()
+    inbox, answer = _Inbox(), os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads what MLflow prints
     try:
         _track(inbox)
     except Exception as error:
         logging.getLogger(__name__).debug("tracking ended", exc_info=True)
-        print(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}", flush=True)
+        print(in_one_line(error), file=answer, flush=True)
         os._exit(1)
     os._exit(0)  # all is written; taking the interpreter down in good order costs a second
 
@@ -130,7 +133,7 @@ def _track(inbox: _Inbox) -> None:
 
     definition = recall(inbox.folder)
     writer = MlflowWriter(definition.study, definition.id, inbox.opening["uri"], place(inbox.opening["artifacts"]),
-                          inbox.opening["bounds"])
+                          inbox.opening["bounds"], lambda: 600.0 if inbox.closing else math.inf)  # an outage ends no search
     writer.connect()
     while "finish" not in (message := inbox.get()):
         writer.sync(inbox.folder.trial(message["trial"]))

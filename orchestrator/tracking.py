@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential
+from tenacity import before_sleep_log, retry, retry_if_exception, wait_exponential
 
 from orchestrator.folders import SweepRecord, TrialFolder, TrialRecord
 from search_spaces.study import Study
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 600.0  # seconds
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000  # MLflow's own limits
 _POINT = ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")  # what tells a sweep's points apart
 _STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
@@ -45,7 +46,8 @@ def _may_pass(error: BaseException) -> bool:
 
 
 _persistent = retry(
-    retry=retry_if_exception(_may_pass), wait=wait_exponential(max=30), stop=stop_after_delay(600),
+    retry=retry_if_exception(_may_pass), wait=wait_exponential(max=30),
+    stop=lambda state: (state.seconds_since_start or 0.0) > state.args[0].patience(),
     before_sleep=before_sleep_log(log, logging.WARNING), reraise=True,
 )
 
@@ -82,10 +84,12 @@ class _Batch:
 
 
 class MlflowWriter:
-    """Writes a study's trials; each call goes on trying for ten minutes while the server is away."""
+    """Writes a study's trials; each call goes on trying while the server is away, for as many seconds as `patience` says."""
 
-    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None) -> None:
+    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None,
+                 patience: Callable[[], float] = lambda: _PATIENCE) -> None:
         """`bounds` (what a feasible trial may cost) are for a study that is not there yet."""
+        self.patience = patience
         self._study, self._id, self._uri, self._artifacts, self._bounds = study, study_id, uri, artifacts, dict(bounds or {})
 
     @_persistent
@@ -234,6 +238,7 @@ def connect(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we wait and try again ourselves, and say so
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line per EMA length
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient

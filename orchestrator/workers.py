@@ -21,7 +21,7 @@ from orchestrator import events
 from orchestrator.cluster import ray_storage
 from orchestrator.switchboard import Assignment, Message
 from search_spaces.study import Compute
-from trainables.errors import TrainingFailed, UserError
+from trainables.errors import TrainingFailed, UserError, in_one_line
 from trainables.recipe import make_recipe
 from trainables.storage import place
 
@@ -122,7 +122,7 @@ class TrainGroup:
                 failures = failures + 1 if at_hand else 1
                 if (last_word and at_hand) or failures > self._compute.max_failures:
                     self._given_up = True
-                    self._fail(self._serial, f"the worker group was lost: {_first_line(error)}")
+                    self._fail(self._serial, f"the worker group was lost: {in_one_line(error)}")
                     return
 
     def _fail(self, serial: int, reason: str) -> None:
@@ -185,8 +185,4 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
     except Exception as error:
         if ranks is not None and ranks.world > 1:
             raise  # the other ranks wait in a collective: only a restart of the group frees them
-        yield Message(assignment.serial, failure=f"{_first_line(error)}\n{traceback.format_exc()}")
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        yield Message(assignment.serial, failure=f"{in_one_line(error)}\n{traceback.format_exc()}")

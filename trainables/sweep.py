@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,12 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
     if averages is None:
         made_by = sweep_plan(recipe, folder, settings)
         averages = Averages(made_by, made_by.vectors())
-    snapshots = list_snapshots(folder / "snapshots")
-    evaluator = _Evaluations(recipe, snapshots, cache, averages, device or torch.device("cpu"))
+    evaluator = _Evaluations(recipe, cache, averages, device or torch.device("cpu"))
     weights = settings.guidance_weights or (recipe.evaluation.guidance.weight,)
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
     optima: list[SliceOptimum] = []
-    for images, weight, guide in product(_times(snapshots, settings), weights, guides):
+    for images, weight, guide in product(_times(averages.plan.snapshots, settings), weights, guides):
         found, best = evaluator.lengths(Slice(images, weight, guide), settings.sigma_rels)
         points += found
         optima += best
@@ -109,11 +109,10 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
 class _Evaluations:
     """Scores averages of one run; counts how often it did."""
 
-    def __init__(self, recipe: Recipe, snapshots: Sequence[Snapshot], cache: Path, averages: Averages, device: torch.device) -> None:
-        self._recipe, self._averages = recipe, averages
+    def __init__(self, recipe: Recipe, cache: Path, averages: Averages, device: torch.device) -> None:
+        self._recipe, self._averages, self._device = recipe, averages, device
         self._evaluator = evaluator_of(recipe, cache)
-        self._snapshots = snapshots
-        self._main, self._weaker = (build_denoiser(recipe, self._evaluator.data).eval().to(device) for _ in range(2))
+        self._main = self._network()
         if recipe.evaluation.compile:
             self._main.network.compile()
         self.count = 0
@@ -159,8 +158,16 @@ class _Evaluations:
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
         if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:
             return None
-        load_vector(self._averages.at(where.guide_sigma_rel, _guide_images(self._recipe, self._snapshots))[0], self._weaker)
+        images = _guide_images(self._recipe, self._averages.plan.snapshots)
+        load_vector(self._averages.at(where.guide_sigma_rel, images)[0], self._weaker)
         return self._weaker
+
+    @cached_property
+    def _weaker(self) -> Denoiser:
+        return self._network()
+
+    def _network(self) -> Denoiser:
+        return build_denoiser(self._recipe, self._evaluator.data).eval().to(self._device)
 
 
 def point_row(point: SweepPoint) -> dict[str, Any]:

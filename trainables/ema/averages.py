@@ -28,23 +28,23 @@ class Averages:
 
     def __init__(self, made_by: Plan, vectors: np.ndarray) -> None:
         """`vectors` [K, parameters] are the plan's targets."""
-        self._plan, self._vectors = made_by, vectors
+        self.plan, self._vectors = made_by, vectors
 
     def at(self, sigma_rel: float, images: int) -> tuple[np.ndarray, Reliability]:
         """The average of a width [parameters], and the error of everything between it and training."""
-        targets = self._plan.targets
+        targets = self.plan.targets
         rows = [k for k, t in enumerate(targets) if t.images == images]
         for k in rows:
             if targets[k].sigma_rel == sigma_rel:
-                return self._vectors[k], self._plan.reliability[k]
+                return self._vectors[k], self.plan.reliability[k]
         widths = [targets[k].sigma_rel for k in rows]
         if not rows or not min(widths) <= sigma_rel <= max(widths):
             known = f"{min(widths)} to {max(widths)}" if rows else "none"
             raise ConfigError(f"sigma_rel {sigma_rel} at {images} images is outside what was reconstructed ({known})")
         y = solve_posthoc_coefficients([images] * len(rows), widths, images, sigma_rel, "robust")[:, 0]
-        stored = self._plan.snapshots
+        stored = self.plan.snapshots
         trust = reliability(
-            [s.images for s in stored], [s.sigma_rel for s in stored], images, sigma_rel, self._plan.coefficients[:, rows] @ y,
+            [s.images for s in stored], [s.sigma_rel for s in stored], images, sigma_rel, self.plan.coefficients[:, rows] @ y,
             ROUNDING[stored[0].file.dtype],
         )
         return y.astype(np.float32) @ self._vectors[rows], trust
