@@ -14,6 +14,7 @@ from rich.console import Console
 
 from orchestrator.addresses import without_password
 from orchestrator.cli_operations import WorkdirOption, operations
+from orchestrator.cluster import RayLost
 from orchestrator.folders import WorkFolder
 from trainables.errors import ConfigError, UserError
 from trainables.storage import make_folder
@@ -34,7 +35,6 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
                                                     envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
     """Run a study, or go on with it; prints the best variant and writes the report."""
-    from orchestrator.cluster import RayLost
     from orchestrator.display import Display
     from orchestrator.run import run_study
 
@@ -44,9 +44,6 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     try:
         with Display(console, definition.metric) as display:
             summary = run_study(definition, work, display, address, tracking_uri, search_storage)
-    except RayLost as error:
-        print(f"snrlab: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -172,9 +169,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app(standalone_mode=True)
-    except UserError as error:
+    except (UserError, RayLost) as error:
         print(f"snrlab: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 def _load(study: str, assignments: list[str] | None) -> Any:

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from search_spaces.study import Compute
 from trainables.errors import UserError
 from trainables.storage import is_local
+
+if TYPE_CHECKING:
+    from search_spaces.study import Compute
 
 # Read by Ray at import: nothing is reported home, Train V2 is on, and no process is started that we do not use.
 _ENVIRONMENT = {
