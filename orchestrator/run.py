@@ -117,7 +117,11 @@ class _Run:
             self.tracker.close("FINISHED", importances(state))
         except BaseException as error:
             self.tracker.close("FAILED" if isinstance(error, Exception) else "KILLED")
-            self.tracker.wait()
+            try:
+                self.tracker.wait()
+            except UserError as untracked:
+                if str(untracked) != str(error):
+                    self.display.note(str(untracked))
             raise
         self.tracker.wait()
         self.folder.write_recorded(self.study.search.trials)

@@ -82,7 +82,7 @@ class _Inbox:
         self.opening = json.loads(sys.stdin.readline() or sys.exit(1))
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._waiting: set[int] = set()
-        self._lock, self.closing = threading.Lock(), False
+        self._lock, self.patience = threading.Lock(), math.inf  # seconds; a server that is away ends no search
         self.folder = StudyFolder(place(self.opening["folder"]))
         for trial in self.folder.trials():  # before anything that the driver says
             self.put({"trial": trial.number})
@@ -106,7 +106,7 @@ class _Inbox:
         for line in sys.stdin:
             self.put(message := json.loads(line))
             if "finish" in message:
-                self.closing = True
+                self.patience = 600.0 if message["finish"] == "FINISHED" else 30.0  # somebody waits for a run that was stopped
                 return
         os._exit(1)  # the driver is gone; whoever goes on with the study writes the rest
 
@@ -133,7 +133,7 @@ def _track(inbox: _Inbox) -> None:
 
     definition = recall(inbox.folder)
     writer = MlflowWriter(definition.study, definition.id, inbox.opening["uri"], place(inbox.opening["artifacts"]),
-                          inbox.opening["bounds"], lambda: 600.0 if inbox.closing else math.inf)  # an outage ends no search
+                          inbox.opening["bounds"], lambda: inbox.patience)
     writer.connect()
     while "finish" not in (message := inbox.get()):
         writer.sync(inbox.folder.trial(message["trial"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import subprocess
@@ -17,9 +18,15 @@ from filelock import Timeout
 from orchestrator import locks
 from orchestrator.folders import StudyFolder, WorkFolder
 from orchestrator.journal import ObjectJournal
+from orchestrator.store import Store
+from tests.conftest import tiny_fields
 from tests.studies import SNRLAB, small_study, snrlab
+from trainables import checkpoint, metrics_log
+from trainables.ema.snapshots import list_snapshots
 from trainables.errors import UserError
+from trainables.recipe import make_recipe
 from trainables.storage import place
+from trainables.training import train
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +57,23 @@ def bucket() -> Iterator[str]:
             server.wait()
 
 
+def test_a_run_in_a_bucket_leaves_the_same_weights_and_is_kept_and_taken_over(bucket: str, tmp_path: Path, cache: Path) -> None:
+    recipe = make_recipe(tiny_fields())
+    there, here, other = place(f"{bucket}/there"), tmp_path / "here", place(f"{bucket}/other")
+    for _ in itertools.islice(train(recipe, there, cache), 1):
+        pass  # and stop early
+    for folder in (there, here):
+        list(train(recipe, folder, cache))
+    store = Store(place(f"{bucket}/store"))
+    store.keep(recipe, there)
+    assert store.take(recipe, other) == 256 and store.verify() == {} and [e.images for e in store.entries()] == [256]
+    wanted = [s.file.checksums for s in list_snapshots(here / "snapshots")]
+    assert all([s.file.checksums for s in list_snapshots(folder / "snapshots")] == wanted for folder in (there, other))
+    assert [r["loss"] for r in metrics_log.read(there)] == [r["loss"] for r in metrics_log.read(here)] and checkpoint.images(other) == 256
+    assert len(store.collect_garbage()) == 1 and store.entries() == []  # copies are shared with nobody
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_study_in_a_bucket_gives_the_same_numbers_and_goes_on_after_a_kill(finished, bucket: str, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small_study()))
