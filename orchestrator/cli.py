@@ -16,7 +16,7 @@ from orchestrator.addresses import without_password
 from orchestrator.cli_operations import WorkdirOption, operations
 from orchestrator.cluster import RayLost
 from orchestrator.folders import WorkFolder
-from trainables.errors import ConfigError, UserError
+from trainables.errors import ConfigError, UserError, in_one_line
 from trainables.storage import make_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -185,7 +185,7 @@ def _work_folder(workdir: Path) -> WorkFolder:
     try:
         make_folder(workdir)
     except Exception as error:  # whatever a storage's client raises
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        reason = getattr(error, "strerror", None) or in_one_line(error)
         raise UserError(f"--workdir {workdir}: cannot be made ({reason})") from None
     return WorkFolder(workdir)
 

@@ -21,7 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.definition import recall
 from orchestrator.folders import StudyFolder
+from orchestrator.tracking import PATIENCE, MlflowWriter
 from trainables.errors import UserError, in_one_line
 from trainables.storage import place
 
@@ -106,7 +108,7 @@ class _Inbox:
         for line in sys.stdin:
             self.put(message := json.loads(line))
             if "finish" in message:
-                self.patience = 600.0 if message["finish"] == "FINISHED" else 30.0  # somebody waits for a run that was stopped
+                self.patience = PATIENCE if message["finish"] == "FINISHED" else 30.0  # somebody waits for a run that was stopped
                 return
         os._exit(1)  # the driver is gone; whoever goes on with the study writes the rest
 
@@ -128,9 +130,6 @@ def main() -> None:
 
 
 def _track(inbox: _Inbox) -> None:
-    from orchestrator.definition import recall
-    from orchestrator.tracking import MlflowWriter
-
     definition = recall(inbox.folder)
     writer = MlflowWriter(definition.study, definition.id, inbox.opening["uri"], place(inbox.opening["artifacts"]),
                           inbox.opening["bounds"], lambda: inbox.patience)

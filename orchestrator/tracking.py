@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 600.0  # seconds
+PATIENCE = 600.0  # seconds
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000  # MLflow's own limits
 _POINT = ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")  # what tells a sweep's points apart
 _STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
@@ -87,7 +87,7 @@ class MlflowWriter:
     """Writes a study's trials; each call goes on trying while the server is away, for as many seconds as `patience` says."""
 
     def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None,
-                 patience: Callable[[], float] = lambda: _PATIENCE) -> None:
+                 patience: Callable[[], float] = lambda: PATIENCE) -> None:
         """`bounds` (what a feasible trial may cost) are for a study that is not there yet."""
         self.patience = patience
         self._study, self._id, self._uri, self._artifacts, self._bounds = study, study_id, uri, artifacts, dict(bounds or {})
