@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from reports import figures
 from reports.load import StudyResults, TrialResult, short
 from reports.tables import rows
-from trainables import atomic
+from trainables.files import atomic
 
 
 def write_page(results: StudyResults, path: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables.errors import ConfigError
-from trainables.yaml_file import parse_value
+from trainables.files.yaml_file import parse_value
 
 
 def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

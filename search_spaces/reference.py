@@ -13,10 +13,10 @@ from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study
 from trainables.ema.settings import Ema
+from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.method import Method
-from trainables.optimiser import Adam
+from trainables.optimisers.adam import Adam
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
-from trainables.sweep_settings import Optimise, Sweep
 
 
 def reference() -> str:

@@ -16,11 +16,11 @@ from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.overrides import assign, with_values
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
+from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, did_you_mean, explain
+from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
 from trainables.recipe import Recipe, make_recipe
-from trainables.sweep_settings import Sweep
-from trainables.yaml_file import load_mapping
 
 
 class Compute(Settings):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import tiny_fields
 
-SNRLAB = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+SNRLAB = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
 
 
 def snrlab(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:

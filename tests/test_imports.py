@@ -49,7 +49,7 @@ def _loads(module: str, *heavy: str) -> bool:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode != 0
 
 
-LIGHT = ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli", "orchestrator.tracking"]
+LIGHT = ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli.app", "orchestrator.records.tracking"]
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -58,4 +58,4 @@ def test_settings_and_records_load_neither_torch_nor_ray(module: str) -> None:
 
 
 def test_what_only_waits_for_workers_loads_no_torch() -> None:
-    assert not _loads("orchestrator.trial", "torch")
+    assert not _loads("orchestrator.execution.trial", "torch")

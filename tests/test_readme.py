@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from search_spaces.study import make_study
-from trainables.yaml_file import parse_mapping
+from trainables.files.yaml_file import parse_mapping
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
     import torch
 
-    from trainables.sweep import sweep
-    from trainables.sweep_settings import make_sweep
-    from trainables.training import Ranks, train
+    from trainables.ema.sweep_settings import make_sweep
+    from trainables.evaluation.sweep import sweep
+    from trainables.training.loop import Ranks, train
 
     wanted = make_sweep({"sigma_rels": chosen.sweep}) if chosen.sweep else None
     recipe.check_files()

@@ -13,18 +13,19 @@ from pydantic import Field, ValidationError, model_validator
 from trainables import data as data_sets
 from trainables import metrics, networks, sampling, schedules, targets, weightings
 from trainables import timesteps as policies
-from trainables.arithmetic import Arithmetic, Precision
 from trainables.data import AnyData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
 from trainables.errors import ConfigError, explain
+from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
 from trainables.metrics.probe import Probe
 from trainables.metrics.samples import SampleMetric
 from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
-from trainables.optimiser import Adam
+from trainables.optimisers.adam import Adam
+from trainables.optimisers.arithmetic import Arithmetic, Precision
 from trainables.sampling import AnySampler
 from trainables.sampling.guidance import Guidance
 from trainables.sampling.heun import Heun
@@ -36,7 +37,6 @@ from trainables.timesteps import AnyTimesteps
 from trainables.timesteps.independent import Independent
 from trainables.weightings import AnyWeighting
 from trainables.weightings.edm import Edm
-from trainables.yaml_file import load_mapping
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS,

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator.cluster import prepare_environment
+from orchestrator.cluster.ray_cluster import prepare_environment
 
 prepare_environment()
 
 from ray import train, tune  # noqa: E402
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
-from orchestrator.cluster import ray_cluster  # noqa: E402
-from orchestrator.display import Display  # noqa: E402
-from orchestrator.folders import WorkFolder  # noqa: E402
-from orchestrator.run import run_study  # noqa: E402
+from orchestrator.cli.progress import Display  # noqa: E402
+from orchestrator.cluster.ray_cluster import ray_cluster  # noqa: E402
+from orchestrator.execution.run import run_study  # noqa: E402
+from orchestrator.records.folders import WorkFolder  # noqa: E402
 from search_spaces.study import Study, make_study  # noqa: E402
 from tests.benchmarks.instant import InstantTrial, instant_sweep, no_features  # noqa: E402
 from tests.benchmarks.record import Result, interleaved, machine  # noqa: E402
 from tests.conftest import tiny_fields  # noqa: E402
-from trainables import metrics_log  # noqa: E402
 from trainables.recipe import make_recipe  # noqa: E402
+from trainables.training import metrics_log  # noqa: E402
 
 TRIALS, INSTANT_TRIALS = 6, 100
 SPACE = {"weighting.gamma": {"low": 1.0, "high": 20.0, "log": True}, "optimiser.lr": {"low": 0.001, "high": 0.1, "log": True}}
@@ -82,8 +82,8 @@ def _textbook_starts(workers: int) -> list[float]:
     def loop(config: dict[str, Any]) -> None:
         import ray.train.torch
 
-        from trainables.training import Ranks
-        from trainables.training import train as train_recipe
+        from trainables.training.loop import Ranks
+        from trainables.training.loop import train as train_recipe
 
         context = ray.train.get_context()
         ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
@@ -114,8 +114,9 @@ def _textbook_starts(workers: int) -> list[float]:
 def _our_instant_search() -> None:
     work = Path(tempfile.mkdtemp(prefix="snrlab-bench-"))
     try:
-        with patch("orchestrator.tuning.Trial", InstantTrial), patch("orchestrator.sweeps.run_sweep", instant_sweep), \
-                patch("orchestrator.sweeps.prepare", no_features):
+        with patch("orchestrator.execution.tuning.Trial", InstantTrial), \
+                patch("orchestrator.execution.sweep_tasks.run_sweep", instant_sweep), \
+                patch("orchestrator.execution.sweep_tasks.prepare", no_features):
             _run(_study(INSTANT_TRIALS, 0), work)
     finally:
         shutil.rmtree(work, ignore_errors=True)

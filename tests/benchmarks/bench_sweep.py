@@ -14,10 +14,10 @@ import torch
 from search_spaces.study import load_study
 from tests.benchmarks.record import Result, machine
 from trainables.ema.optimum import Scored, locate
-from trainables.evaluation import evaluator_of
-from trainables.sweep import SweepResult, sweep
-from trainables.sweep_settings import Sweep, make_sweep, parse_lengths
-from trainables.training import train
+from trainables.ema.sweep_settings import Sweep, make_sweep, parse_lengths
+from trainables.evaluation.scoring import evaluator_of
+from trainables.evaluation.sweep import SweepResult, sweep
+from trainables.training.loop import train
 
 VARIANTS = [
     {"weighting.gamma": gamma, "schedule.kind": schedule, "optimiser.lr": lr}

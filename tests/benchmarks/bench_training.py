@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.benchmarks.record import Result, interleaved, machine
-from trainables.denoiser import Denoiser
 from trainables.ema.profile import sigma_rel_to_gamma
 from trainables.ema.tracker import PowerEma
 from trainables.networks.edm2 import Edm2
 from trainables.networks.modules import edm2_unet, magnitude
+from trainables.networks.modules.denoiser import Denoiser
 from trainables.targets import make_target
 
 CONFIGS = {

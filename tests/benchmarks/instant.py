@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestrator.folders import SweepRecord, TrialFolder
-from orchestrator.store import Store
-from orchestrator.switchboard import Message
-from orchestrator.trial import Trial
+from orchestrator.execution.dispatcher import Message
+from orchestrator.execution.trial import Trial
+from orchestrator.records.folders import SweepRecord, TrialFolder
+from orchestrator.records.store import Store
 from search_spaces.study import Study
-from trainables import metrics_log
-from trainables.progress import Progress
+from trainables.training import metrics_log
+from trainables.training.progress import Progress
 
 
 class InstantGroup:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import ConfigError
+from trainables.files.yaml_file import parse_mapping
 from trainables.method import build, kinds_in, one_of
-from trainables.yaml_file import parse_mapping
 
 KINDS = kinds_in(__name__, DataSource)
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from trainables import atomic
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError
+from trainables.files import atomic
 
 
 class Arrow(DataSource):

@@ -18,7 +18,7 @@ import xxhash
 from torch import Tensor
 
 from trainables.errors import ConfigError, UserError
-from trainables.storage import read_header, storage_of
+from trainables.files.storage import read_header, storage_of
 
 BLOCK = 1 << 20  # values per checksum
 DTYPES = {"fp32": ("F32", torch.float32), "fp16": ("F16", torch.float16)}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.ema.flat_file import FlatFile, open_flat, write_flat
 from trainables.ema.profile import sigma_rel_to_gamma, walk_correlation
 from trainables.errors import UserError
-from trainables.storage import storage_of
+from trainables.files.storage import storage_of
 
 _NAME = "images-{images:012d}-sigma_rel-{sigma_rel:.4f}.safetensors"
 

@@ -39,7 +39,7 @@ class Probe(Features):
         import torch
         from safetensors.torch import load_file, save_file
 
-        from trainables import atomic
+        from trainables.files import atomic
 
         if not data.classes:
             raise ConfigError("features probe: is a classifier, and needs data with labels; use pixels or inception")

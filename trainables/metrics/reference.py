@@ -55,7 +55,7 @@ class Reference:
     def _kept(self, what: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         from safetensors.numpy import load_file, save_file
 
-        from trainables import atomic
+        from trainables.files import atomic
 
         path = self._cache / f"{what}-{self._name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)

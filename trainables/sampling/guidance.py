@@ -13,7 +13,7 @@ from trainables.method import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.denoiser import Denoiser
+    from trainables.networks.modules.denoiser import Denoiser
     from trainables.sampling.sampler import Denoise
 
 

@@ -94,7 +94,7 @@ class AdaptiveDraws(Draws):
             "counts": torch.tensor([self._evaluations, self._images]),
         }
         if self._policy is not None:
-            from trainables.optimiser_state import optimiser_tensors
+            from trainables.training.optimiser_state import optimiser_tensors
 
             state |= {f"policy/{k}": v.detach().cpu().clone() for k, v in self._policy.state_dict().items()}
             state |= {f"optimiser/{k}": v.cpu().clone() for k, v in optimiser_tensors(self._optimiser).items()}
@@ -136,7 +136,7 @@ class AdaptiveDraws(Draws):
         """KL(q(z_{i-1}|z_i, x) || p(z_{i-1}|z_i)) = (SNR_{i-1} - SNR_i)/2 |x - x_hat|^2 (Kingma et al. 2021, eq. 13-14)."""
         import torch
 
-        from trainables.denoiser import per_image
+        from trainables.networks.modules.denoiser import per_image
 
         grid = torch.from_numpy(self.grid)
         previous = torch.where(level > 0, grid[(level - 1).clamp(min=0)], torch.full_like(grid[level], np.inf)).exp()
@@ -152,7 +152,7 @@ class AdaptiveDraws(Draws):
     def _reinforce(self, step: Step, reward: Tensor) -> None:
         import torch
 
-        from trainables.batch import average_gradients
+        from trainables.training.batch import average_gradients
 
         a, b = self._parameters(step.clean)
         beta = torch.distributions.Beta(a, b)
@@ -191,7 +191,7 @@ class AdaptiveDraws(Draws):
             ).to(clean.device)
         self._optimiser = torch.optim.Adam(self._policy.parameters(), lr=self._settings.lr)
         if self._pending:
-            from trainables.optimiser_state import optimiser_tensors
+            from trainables.training.optimiser_state import optimiser_tensors
 
             stored, self._pending = self._pending, {}
             if "policy/0.weight" in stored:

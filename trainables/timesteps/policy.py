@@ -15,7 +15,7 @@ from trainables.schedules import Schedule
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.denoiser import Denoiser
+    from trainables.networks.modules.denoiser import Denoiser
 
 
 class TimestepPolicy(Method, abc.ABC):

@@ -36,13 +36,13 @@ class Ugd(Weighting):
 
 class _BucketWeights(LearnedWeights):
     def __init__(self, settings: Ugd) -> None:
-        from trainables.diagnostics import BUCKETS
+        from trainables.training.diagnostics import BUCKETS
 
         self._settings = settings
         self.weights = np.ones(BUCKETS)  # mean 1 over the buckets that have been seen
 
     def factor(self, log_snr: np.ndarray) -> np.ndarray:
-        from trainables.diagnostics import bucket_of
+        from trainables.training.diagnostics import bucket_of
 
         return self.weights[bucket_of(log_snr)]
 
@@ -51,8 +51,8 @@ class _BucketWeights(LearnedWeights):
             return
         import torch
 
-        from trainables.batch import Batch
-        from trainables.diagnostics import BUCKETS, bucket_gradients
+        from trainables.training.batch import Batch
+        from trainables.training.diagnostics import BUCKETS, bucket_gradients
 
         batch = Batch(step.first, step.clean, noise, step.labels, log_snr, torch.ones_like(log_snr))
         gram, seen = torch.zeros(BUCKETS, BUCKETS), torch.zeros(BUCKETS)

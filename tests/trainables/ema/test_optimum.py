@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trainables.ema.optimum import Scored, locate, search_length
+from trainables.ema.sweep_settings import make_sweep, parse_lengths
 from trainables.errors import ConfigError
-from trainables.sweep_settings import make_sweep, parse_lengths
 
 
 def curve(optimum: float, noise: float = 0.0, seed: int = 0):

@@ -19,7 +19,7 @@ from trainables.ema.snapshots import list_snapshots, write_snapshot
 from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, UserError
 from trainables.recipe import make_recipe
-from trainables.training import Ranks, _Run
+from trainables.training.loop import Ranks, _Run
 
 WIDTHS = (0.015, 0.03, 0.08, 0.13, 0.2, 0.25)
 SIZE = 3 * reconstruct._TILE + 17

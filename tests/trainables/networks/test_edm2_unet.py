@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.conftest import GOLDEN
-from trainables.denoiser import SIGMA_DATA, Denoiser
 from trainables.ema.tracker import PowerEma
 from trainables.log_snr import from_edm_sigma
 from trainables.networks.edm2 import Edm2
+from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser
 from trainables.networks.modules.magnitude import (
     MPConv,
     MPFourier,

@@ -1,0 +1,213 @@
+"""The command line: `snrlab run|plan|results|report|sweep|ui|data`; see cli_operations.py for the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli.operations import WorkdirOption, operations
+from orchestrator.cluster.addresses import without_password
+from orchestrator.cluster.ray_cluster import RayLost
+from orchestrator.records.folders import WorkFolder
+from trainables.errors import ConfigError, UserError, in_one_line
+from trainables.files.storage import make_folder
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Searches and ablations of diffusion-model training efficiency.")
+
+StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
+StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
+TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server (default: SQLite in the work folder)")]
+
+
+@app.command()
+def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None,
+        address: Annotated[str | None, typer.Option(help="address of a running Ray cluster (default: start Ray here)")] = None,
+        tracking_uri: TrackingOption = None,
+        search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
+                                                    envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
+    """Run a study, or go on with it; prints the best variant and writes the report."""
+    from orchestrator.cli.progress import Display
+    from orchestrator.execution.run import run_study
+
+    definition, work, console = _load(study, set_), _work_folder(workdir), Console()
+    for warning in definition.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    try:
+        with Display(console, definition.metric) as display:
+            summary = run_study(definition, work, display, address, tracking_uri, search_storage)
+    except KeyboardInterrupt:
+        print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if summary.already_done:
+        console.print(f"study {definition.name} is complete already; nothing was run", markup=False)
+    _conclude(console, definition.name, work, tracking_uri)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None) -> None:
+    """Validate a study and print what it would run and cost, without running it."""
+    from orchestrator.cli.plan import describe
+
+    definition = _load(study, set_)
+    definition.base_recipe.check_files()
+    Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False)
+
+
+@app.command()
+def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
+            format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
+            output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
+            tracking_uri: TrackingOption = None) -> None:
+    """A row per trial: parameters, best score over EMA lengths, cost."""
+    from reports.load import load_study_results
+    from reports.tables import FORMATS, render
+
+    if format_ not in FORMATS:
+        raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
+    if format_ == "parquet" and output is None:
+        raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
+    content = render(load_study_results(_uri(workdir, tracking_uri), study, samples=False), format_)
+    if output:
+        from trainables.files import atomic
+
+        atomic.write_bytes(output, content)
+    else:
+        sys.stdout.write(content.decode())
+
+
+@app.command()
+def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write the report page of a study from its tracked results."""
+    from reports.load import load_study_results
+    from reports.page import write_page
+
+    loaded = load_study_results(_uri(workdir, tracking_uri), study)
+    typer.echo(write_page(loaded, WorkFolder(workdir).study(study).report))
+
+
+@app.command()
+def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of the trial", min=0)],
+          sigma_rel: Annotated[str, typer.Option("--sigma-rel", help="EMA lengths: 0.05, 0.03,0.08 or LOW:HIGH:COUNT")] = "",
+          optimise: Annotated[bool, typer.Option(help="look for the best length in the range instead of a grid")] = False,
+          time: Annotated[list[float] | None, typer.Option(help="share of the training; may be repeated")] = None,
+          guidance: Annotated[list[float] | None, typer.Option(help="guidance weight; may be repeated")] = None,
+          guide_sigma_rel: Annotated[list[float] | None, typer.Option(help="EMA length of the weaker network; may be repeated")] = None,
+          solver: Annotated[str, typer.Option(help="robust or reference")] = "robust",
+          save: Annotated[bool, typer.Option(help="also write the averages as files")] = False,
+          workdir: WorkdirOption = Path("runs"),
+          address: Annotated[str | None, typer.Option(help="address of a running Ray cluster")] = None,
+          tracking_uri: TrackingOption = None) -> None:
+    """Sweep a trial's EMA length again: other lengths, times, guidance weights; its score stays what it was."""
+    from orchestrator.execution.resweep import resweep, save_averages, swept_trial, table_of
+    from orchestrator.records.definition import recall
+    from trainables.ema.sweep_settings import make_sweep, parse_lengths
+
+    work = WorkFolder(workdir)
+    folder = work.study(study)
+    definition = recall(folder)
+    fields: dict[str, Any] = {"times": sorted({*(time or ()), 1.0}), "guidance_weights": guidance or [],
+                              "guide_sigma_rels": guide_sigma_rel or [], "solver": solver}
+    lengths = parse_lengths(sigma_rel) if sigma_rel else None
+    if optimise:
+        fields["sigma_rels"] = {"low": min(lengths), "high": max(lengths)} if lengths else {}
+    elif lengths:
+        fields["sigma_rels"] = lengths
+    wanted = make_sweep(fields, "snrlab sweep")
+    record = resweep(definition, folder, work, trial, wanted, address, tracking_uri)
+    saved = save_averages(swept_trial(folder, trial), wanted) if save else []
+    typer.echo(table_of(record, saved))
+
+
+app.add_typer(operations)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("import")
+def data_import(source: Annotated[str, typer.Argument(help="Parquet file or folder, EDM zip, safetensors of latents, image folder, "
+                                                      "or settings such as '{kind: torchvision, name: MNIST, root: data}'")],
+                output: Annotated[Path, typer.Option(help="file to write, e.g. mnist.arrow")],
+                on_bad: Annotated[str, typer.Option("--on-bad", help="fail or skip an image that cannot be decoded")] = "fail",
+                ) -> None:
+    """Convert a data set to the fast layout that training maps into memory (data: {kind: arrow, path: ...})."""
+    from trainables.data import source_of
+    from trainables.data.arrow import write_arrow
+
+    data = source_of(source, on_bad).read()
+    write_arrow(data, output)
+    mean, std = data.statistics
+    typer.echo(f"{output}: {len(data.images)} images {'x'.join(map(str, data.shape))}, {data.classes or 'no'} classes, "
+               f"mean {mean.round(3).tolist()}, std {std.round(3).tolist()}, hash {data.key[:16]}")
+
+
+@app.command()
+def ui(workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+       port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open MLflow's own pages on the results (localhost only, unless told otherwise)."""
+    work = WorkFolder(workdir)
+    _uri(workdir, None)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", work.tracking_uri, "--workers", "1",
+               "--artifacts-destination", work.artifacts.as_uri(), "--host", host, "--port", str(port)]
+    typer.echo(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)")
+    os.execv(sys.executable, command)
+
+
+def main() -> None:
+    """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        app(standalone_mode=True)
+    except (UserError, RayLost) as error:
+        print(f"snrlab: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _load(study: str, assignments: list[str] | None) -> Any:
+    from search_spaces.overrides import parse_assignment
+    from search_spaces.study import load_study
+
+    return load_study(study, dict(parse_assignment(text) for text in assignments or []))
+
+
+def _work_folder(workdir: Path) -> WorkFolder:
+    try:
+        make_folder(workdir)
+    except Exception as error:  # whatever a storage's client raises
+        reason = getattr(error, "strerror", None) or in_one_line(error)
+        raise UserError(f"--workdir {workdir}: cannot be made ({reason})") from None
+    return WorkFolder(workdir)
+
+
+def _uri(workdir: Path, tracking_uri: str | None) -> str:
+    if tracking_uri:
+        return tracking_uri
+    uri = WorkFolder(workdir).tracking_uri
+    if not (workdir / "mlflow.db").exists():
+        raise UserError(f"{workdir}: holds no results yet; run a study first, or name its folder with --workdir")
+    return uri
+
+
+def _conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
+    """Write the report, and say what was found and where to look."""
+    from reports.load import load_study_results
+    from reports.page import write_page
+    from reports.tables import summary_lines
+
+    loaded = load_study_results(_uri(work.root, tracking_uri), study)
+    page = write_page(loaded, work.study(study).report)
+    command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
+    where = without_password(tracking_uri) if tracking_uri else f"{command} ui --workdir {os.path.relpath(work.root)}"
+    for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,137 @@
+"""Commands for looking after studies: `snrlab status|logs|cancel|submit`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from orchestrator.records.folders import WorkFolder
+from trainables.errors import UserError
+from trainables.files.storage import place
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import Store
+
+operations = typer.Typer()
+
+_Name = Annotated[str, typer.Argument(help="name of a study that has been run")]
+WorkdirOption = Annotated[Path, typer.Option("--workdir", parser=place, metavar="FOLDER", envvar="SNRLAB_WORKDIR",
+                                             help="folder of all results, or a URL of shared storage (s3://bucket/runs)")]
+
+
+@operations.command()
+def status(study: _Name, watch: Annotated[bool, typer.Option(help="keep the table up to date until Ctrl-C")] = False,
+           workdir: WorkdirOption = Path("runs")) -> None:
+    """Trials, stages, images per second, time left and the best score so far."""
+    from orchestrator.cli.status import status_table
+    from orchestrator.records.definition import recall
+
+    folder, console = WorkFolder(workdir).study(study), Console()
+    study_now = recall(folder).study
+    if not watch:
+        console.print(status_table(folder, study_now))
+        return
+    with Live(status_table(folder, study_now), console=console) as live:
+        while True:
+            time.sleep(2)
+            live.update(status_table(folder, study_now))
+
+
+@operations.command()
+def logs(study: _Name, trial: Annotated[int, typer.Argument(help="number of the trial", min=0)],
+         follow: Annotated[bool, typer.Option(help="wait for further lines until Ctrl-C")] = False,
+         workdir: WorkdirOption = Path("runs")) -> None:
+    """What happened to a trial: starts, warnings, failures with their traceback."""
+    from orchestrator.records import events
+    from orchestrator.records.definition import recall
+
+    folder = WorkFolder(workdir).study(study)
+    recall(folder)
+    known, shown = folder.known_trial(trial), 0
+    while True:
+        lines = events.lines(known.root)
+        for line in lines[shown:]:
+            typer.echo(line)
+        shown = len(lines)
+        if not follow:
+            return
+        time.sleep(1)
+
+
+@operations.command()
+def cancel(study: _Name, workdir: WorkdirOption = Path("runs"),
+           wait: Annotated[float, typer.Option(help="seconds to wait for the end")] = 60.0) -> None:
+    """Stop a running study cleanly, from any machine that sees its folder; `snrlab run` goes on with it."""
+    from orchestrator.records.definition import recall
+
+    folder = WorkFolder(workdir).study(study)
+    recall(folder)
+    if not folder.is_held:
+        typer.echo(f"study {study} is not running")
+        return
+    folder.cancel_request.touch()
+    end = time.monotonic() + wait
+    while folder.is_held and time.monotonic() < end:
+        time.sleep(0.2)
+    if folder.is_held:
+        raise UserError(f"study {study} has not stopped within {wait:g} s; it will at its next event, or stop its process")
+    typer.echo(f"study {study} has stopped; snrlab run goes on with it")
+
+
+store = typer.Typer(no_args_is_help=True, help="What has been trained already, by the content of its recipe.")
+operations.add_typer(store, name="store")
+
+
+@store.command("ls")
+def store_ls(workdir: WorkdirOption = Path("runs")) -> None:
+    """List what is kept."""
+    from datetime import datetime
+
+    for entry in _store(workdir).entries():
+        when = datetime.fromtimestamp(entry.kept).isoformat(" ", "minutes")
+        use = "shared with a trial" if entry.in_use else "unused"
+        typer.echo(f"{entry.key[:16]}  {entry.images:>12} images  {entry.size / 2**20:>9.1f} MiB  {when}  {use}")
+
+
+@store.command("gc")
+def store_gc(everything: Annotated[bool, typer.Option("--all", help="also what trials still share; their own files stay")] = False,
+             workdir: WorkdirOption = Path("runs")) -> None:
+    """Remove what no trial shares any more."""
+    gone = _store(workdir).collect_garbage((lambda _: True) if everything else (lambda entry: not entry.in_use))
+    typer.echo(f"{len(gone)} entries removed")
+
+
+@store.command("verify")
+def store_verify(workdir: WorkdirOption = Path("runs")) -> None:
+    """Check every stored average against its checksums; exit code 1 if some are damaged."""
+    kept = _store(workdir)
+    damaged = kept.verify()
+    for entry, files in damaged.items():
+        for file in files:
+            typer.echo(f"{entry.key[:16]}: damaged: {file}")
+    typer.echo(f"{len(kept.entries())} entries, {len(damaged)} damaged")
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _store(workdir: Path) -> Store:
+    from orchestrator.records.store import Store
+
+    return Store(WorkFolder(workdir).store)
+
+
+@operations.command()
+def submit(study: Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")],
+           address: Annotated[str, typer.Option(help="the cluster's job server, e.g. http://head:8265", envvar="RAY_API_SERVER_ADDRESS")],
+           workdir: Annotated[str, typer.Option(help="folder of all results as the cluster's machines see it")],
+           set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field")] = None,
+           tracking_uri: Annotated[str | None, typer.Option(help="MLflow server")] = None) -> None:
+    """Run a study as a job on a Ray cluster; returns at once."""
+    from orchestrator.cluster.submit import submit_study
+
+    job = submit_study(study, address, workdir, set_ or [], tracking_uri)
+    typer.echo(f"submitted as {job}; follow it with: ray job logs {job} --address {address} --follow")

@@ -1,0 +1,69 @@
+"""What a study would run and cost, without running it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from orchestrator.cli.progress import duration
+from orchestrator.records.folders import WorkFolder
+from search_spaces.distributions import Categorical, Distribution
+from search_spaces.study import Study
+from trainables.errors import ConfigError
+from trainables.recipe import Recipe
+
+
+def describe(study: Study, work: WorkFolder) -> str:
+    """A page of text; a ConfigError where the network does not fit the data."""
+    recipe = study.base_recipe
+    parameters, seconds_per_image = _measure(recipe)
+    evaluation, duration_ = recipe.evaluation, recipe.duration
+    snapshots = -(-duration_.images // recipe.ema.snapshot_every) * len(recipe.ema.sigma_rels)
+    disk = study.search.trials * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
+    interim = -(-duration_.images // evaluation.every) * evaluation.interim_samples
+    generated = interim + evaluation.samples * study.sweep.evaluations
+    training = study.search.trials * duration_.images * seconds_per_image
+    lines = [
+        f"study       {study.name}: {study.search.trials} trials, {study.search.sampler.kind} sampler, "
+        f"early stopping: {study.search.early_stopping.kind}",
+        f"objective   {study.metric}, best over sigma_rel {study.sweep.range_text}",
+        f"data        {json.dumps(recipe.data.model_dump(mode='json'))}",
+        f"network     {recipe.network.kind}, {parameters:,} parameters",  # type: ignore[attr-defined]
+        "space",
+        *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
+        f"training    at most {study.search.trials} x {duration_.images:,} images, batch {duration_.batch_size}",
+        f"evaluation  {generated:,} generated images and {generated * evaluation.sampler.evaluations:,} network evaluations per trial",
+        f"disk        at most {disk / 2**20:.0f} MiB in {work.study(study.name).root}",
+        f"time        at most about {duration(training / study.compute.concurrent_trials)} of training, "
+        f"from {1 / seconds_per_image:.0f} images/s measured here on one thread (sweeps run beside it)",
+    ]
+    return "\n".join(lines + [f"warning     {warning}" for warning in study.warnings])
+
+
+def _range(axis: Distribution) -> str:
+    when = "".join(f"  when {path} = {value}" for path, value in axis.when.items())
+    if isinstance(axis, Categorical):
+        return ", ".join(str(c) for c in axis.choices) + when
+    return f"{axis.low:g} .. {axis.high:g}{' (log)' if axis.log else ''}{when}"  # type: ignore[attr-defined]
+
+
+def _measure(recipe: Recipe) -> tuple[int, float]:
+    """(parameters, seconds per training image), from a few forward and backward passes on this machine."""
+    import torch
+
+    from trainables.networks.modules.build import build_denoiser
+    from trainables.networks.modules.denoiser import one_hot
+
+    torch.set_num_threads(1)
+    data = recipe.data.load()
+    denoiser = build_denoiser(recipe, data)
+    count = min(recipe.duration.batch_size, 64)
+    clean, labels = data.whitened(torch.arange(count).numpy()), one_hot(torch.from_numpy(data.labels[:count]), data.classes)
+    if len(clean) < count:
+        raise ConfigError(f"data: only {len(clean)} images; a batch needs {count}")
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        denoiser(clean, torch.zeros(count), labels).square().mean().backward()
+        times.append(time.perf_counter() - started)
+    return sum(p.numel() for p in denoiser.parameters()), min(times) / count

@@ -1,0 +1,81 @@
+"""How a study stands, from its folder alone: nothing is asked of Ray, so that it works from any machine that sees the folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.records.folders import StudyFolder, TrialFolder
+from search_spaces.study import Study
+from trainables.training import metrics_log
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One trial now."""
+
+    number: int
+    stage: str
+    images: int
+    images_per_second: float
+    score: float | None  # interim while it trains, of the sweep afterwards
+    sigma_rel: float | None
+    seconds_left: float | None
+
+
+def trial_statuses(folder: StudyFolder, study: Study) -> list[TrialStatus]:
+    return [_status(trial, study) for trial in folder.trials()]
+
+
+def status_table(folder: StudyFolder, study: Study) -> Table:
+    """A row per trial, and a line on the whole."""
+    found = trial_statuses(folder, study)
+    table = Table(box=None, pad_edge=False, caption_justify="left", caption=_summary(folder, study, found))
+    for column in ("trial", "stage", "images", "images/s", study.metric, "sigma_rel", "left"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for s in found:
+        score = "–" if s.score is None else f"{s.score:.3f}" + ("" if s.sigma_rel else " (interim)")
+        table.add_row(*map(Text, (
+            str(s.number), s.stage, f"{s.images}", f"{s.images_per_second:.0f}" if s.images_per_second else "–", score,
+            f"{s.sigma_rel:.3g}" if s.sigma_rel else "–", "–" if s.seconds_left is None else duration(s.seconds_left),
+        )))
+    return table
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _status(trial: TrialFolder, study: Study) -> TrialStatus:
+    record, sweep, rows = trial.record, trial.sweep, metrics_log.read(trial.root)
+    last = rows[-1] if rows else {}
+    images, speed = int(last.get("images", 0)), float(last.get("images_per_second", 0.0))
+    stage = {"running": "training", "completed": "completed", "stopped": "stopped early", "failed": "failed"}[record.training]
+    if record.training in ("completed", "stopped") and sweep is None:
+        stage = "EMA sweep"
+    best = sweep.best if sweep else None
+    interim = last.get(f"interim_{study.metric}")
+    left = (study.base_recipe.duration.images - images) / speed if record.training == "running" and speed else None
+    return TrialStatus(trial.number, stage, images, speed, best["distance"] if best else interim, best["sigma_rel"] if best else None, left)
+
+
+def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str:
+    ended = sum(s.stage in ("completed", "stopped early", "failed") for s in found)
+    swept = [s for s in found if s.stage == "completed" and s.score is not None]
+    best = min(swept, key=lambda s: s.score or 0.0, default=None)
+    state = 'running' if folder.is_held else 'not running'
+    parts = [f"study {folder.root.name}: {state}", f"{ended} of {study.search.trials} trials ended"]
+    if best:
+        parts.append(f"best {study.metric} {best.score:.3f} (trial {best.number})")
+    records = [trial.record for trial in folder.trials()]
+    done = [r.ended - r.started for r in records if r.ended]
+    if done and ended < study.search.trials and folder.is_held:
+        running = sum(time.time() - r.started for r in records if not r.ended)
+        left = max(0.0, sum(done) / len(done) * (study.search.trials - ended) - running) / study.compute.concurrent_trials
+        parts.append(f"about {duration(left)} left")
+    return ", ".join(parts)

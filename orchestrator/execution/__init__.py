@@ -1,0 +1,1 @@
+"""Runs studies: Ray Tune, trials, warm worker groups, EMA sweeps."""

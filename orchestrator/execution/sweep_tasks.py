@@ -1,0 +1,154 @@
+"""EMA sweeps as Ray tasks, downstream of training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from orchestrator.cluster.ray_cluster import RayLost
+from orchestrator.records import events
+from orchestrator.records.folders import SweepRecord, TrialFolder
+from search_spaces.study import Study
+from trainables.ema.sweep_settings import Sweep
+from trainables.errors import in_one_line
+from trainables.files import atomic
+from trainables.files.storage import place
+from trainables.recipe import make_recipe
+from trainables.training import metrics_log
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's sweep, finished or failed."""
+
+    number: int
+    record: SweepRecord
+
+
+class SweepDesk:
+    """Starts sweeps and collects those that are through; never waits unless asked to."""
+
+    def __init__(self, study: Study, trials: Path, cache: Path) -> None:
+        self._study, self._trials, self._cache = study, trials, cache
+        compute = study.compute
+        options: dict[str, Any] = {
+            "num_cpus": compute.cpus_per_worker, "num_gpus": compute.gpus_per_worker, "max_retries": compute.max_failures
+        }
+        self._sweep, self._prepare = ray.remote(**options)(run_sweep), ray.remote(**options)(prepare)
+        self._read = ray.remote(num_cpus=compute.cpus_per_worker, max_retries=compute.max_failures)(read_range)
+        self._waiting: dict[ray.ObjectRef, int] = {}
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def warm_up(self) -> None:
+        """Make the feature network and reference statistics ready while the training workers are still starting."""
+        self._prepare.remote(self._study.base_recipe.canonical_json, str(self._cache), self._study.compute.cpus_per_worker)
+
+    def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
+        """Start a trial's own sweep, or a further one."""
+        settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
+        tasks, gpus = (sweep or self._study.sweep).tasks, max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
+        # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
+        parts = [self._read.remote(str(folder.root), settings, i, tasks, threads) for i in range(tasks)] if tasks > 1 else []
+        reference = self._sweep.remote(
+            str(folder.root), folder.number, settings, sweep is not None, str(self._cache), threads, gpus, *parts
+        )
+        self._waiting[reference] = folder.number
+
+    def collect(self, timeout: float = 0.0) -> list[Outcome]:
+        """Sweeps that have ended since the last call; a task that died is an outcome with an error."""
+        if not self._waiting:
+            return []
+        ready, _ = ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=timeout)
+        outcomes = []
+        for reference in ready:
+            number = self._waiting.pop(reference)
+            try:
+                record = ray.get(reference)
+            except ray.exceptions.LocalRayletDiedError as error:
+                raise RayLost(in_one_line(error)) from None
+            except ray.exceptions.RayError as error:
+                events.note(self._trials / f"{number:04d}", "failed", message=str(error))
+                reason = in_one_line(getattr(error, "cause", None) or error)
+                record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {reason}")
+            outcomes.append(Outcome(number, record))
+        return outcomes
+
+
+def prepare(recipe_json: str, cache: str, threads: int) -> None:
+    """Build (or load) what scoring needs; the process keeps it for the sweeps that follow."""
+    import torch
+
+    from trainables.evaluation.scoring import evaluator_of
+
+    torch.set_num_threads(threads)
+    evaluator_of(make_recipe(json.loads(recipe_json)), Path(cache)).warm_up()
+
+
+def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -> Any:
+    """One range of parameters of every average that a sweep needs, float32 [K, n]."""
+    import torch
+
+    from trainables.evaluation.sweep import sweep_plan
+    from trainables.recipe import load_recipe
+
+    torch.set_num_threads(threads)
+    plan = sweep_plan(load_recipe(place(root) / "recipe.json"), place(root), Sweep.model_validate_json(settings))
+    ranges = plan.ranges(tasks)
+    return plan.vectors(*(ranges[index] if index < len(ranges) else (plan.size, plan.size)))
+
+
+def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, threads: int, gpus: float, *parts: Any) -> SweepRecord:
+    """Sweep a trial; the record and the contact sheets are on storage when this returns.
+
+    `gpus` is how many GPUs the trial trained on; `parts` are the results of `read_range`, one after the other, where
+    the averages were made by tasks of their own.
+    """
+    import numpy as np
+    import torch
+
+    from trainables.ema.averages import Averages
+    from trainables.ema.snapshots import keep_snapshots
+    from trainables.errors import UserError
+    from trainables.evaluation.cost import network_cost
+    from trainables.evaluation.image_grid import png
+    from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
+    from trainables.recipe import load_recipe
+
+    torch.set_num_threads(threads)
+    folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
+    recipe = load_recipe(folder.root / "recipe.json")
+    metric = recipe.evaluation.features.metric
+    device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")
+    try:
+        cost = network_cost(recipe)
+        averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
+        with events.warnings_noted(folder.root):
+            result = sweep(recipe, folder.root, Path(cache), wanted, averages, device)
+    except UserError as error:
+        events.note(folder.root, "failed", message=str(error))
+        return SweepRecord(metric, error=str(error))
+    data = recipe.data.load()
+    rows = [point_row(point) for point in result.points]
+    for row, point in zip(rows, result.points, strict=True):
+        atomic.write_bytes(folder.samples(row), png(point.examples, data))
+    optima = [optimum_row(optimum) for optimum in result.optima]
+    last = metrics_log.read(folder.root)
+    seconds = float(last[-1]["train_seconds"]) if last else 0.0
+    cost |= {"train_seconds": seconds, "gpu_seconds": seconds * gpus}
+    record = SweepRecord(metric, rows, optima, cost, result.evaluations, result.seconds, wanted.solver)
+    if further:
+        folder.write_further_sweep(record)
+    else:
+        folder.write_sweep(record)
+        keep_snapshots(folder.root / "snapshots", wanted.keep_snapshots)
+    best = record.best or {}
+    events.note(folder.root, "swept", evaluations=record.evaluations, seconds=round(record.seconds, 1), sigma_rel=best.get("sigma_rel"),
+                **{metric: best.get("distance")})
+    return record

@@ -1,0 +1,90 @@
+"""A trial as Ray Tune sees it: an actor that owns a warm worker group and is handed from trial to trial."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.actor import ActorHandle
+
+from orchestrator.execution.worker_groups import Group, make_group
+from orchestrator.records import events
+from orchestrator.records.folders import TrialFolder, TrialRecord
+from orchestrator.records.store import Store
+from search_spaces.study import Study
+from trainables.files.storage import place
+
+
+class Trial(tune.Trainable):
+    """Each `step` is the training between two intermediate scores; state lies in the trial's folder, not here."""
+
+    _group: Group
+
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
+        self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str, store: str
+    ) -> None:
+        self._study, self._cache, self._store = study, Path(cache), Store(place(store))
+        self._trials = place(folder)
+        self._group = make_group(study.compute, switchboard, self._trials.parent / "ray")
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._let_go()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if not self._taken_up:
+            self._take_up()
+        message = self._group.next_message()
+        if message.progress is None:
+            self._end("failed", message.failure)
+            return {"done": True, "failure": message.failure, "images": 0}
+        if message.progress.done:
+            self._end("completed")
+        return {"images": message.progress.images, "done": message.progress.done, **message.progress.metrics}
+
+    def cleanup(self) -> None:
+        self._group.close()
+        self._let_go()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {"number": self._folder.number}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing to do: training goes on from the checkpoint in the trial's folder."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        number, values = config["number"], config["values"]
+        self._folder = TrialFolder(self._trials / f"{number:04d}", number)
+        self._recipe = recipe = self._study.recipe(values)
+        self._lock, self._taken_up = self._store.lock(recipe), False
+        self._folder.write_record(
+            TrialRecord(number, values, recipe.key, recipe.variant_key, training="running", started=time.time())
+        )
+        events.note(self._folder.root, "training", recipe=recipe.key[:12], values=json.dumps(values))
+
+    def _take_up(self) -> None:
+        """Wait for whoever trains the same recipe, take over what is there, and hand the rest to the workers."""
+        self._taken_up = True
+        if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
+            self._lock.acquire()
+            if images := self._store.take(self._recipe, self._folder.root):
+                events.note(self._folder.root, "reused", images=images)
+        self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
+
+    def _let_go(self) -> None:
+        """Keep what was trained, however far it came, and let others at it."""
+        if self._lock.is_locked:
+            self._store.keep(self._recipe, self._folder.root)
+            self._lock.release()
+
+    def _end(self, training: Any, reason: str = "") -> None:
+        record = self._folder.record
+        record.training, record.reason, record.ended = training, reason, time.time()
+        self._folder.write_record(record)
+        events.note(self._folder.root, training, **({"message": reason} if reason else {}))
+        self._let_go()

@@ -1,0 +1,188 @@
+"""Warm worker groups: processes that keep torch, the data and the process group, and take one recipe after another.
+
+Starting a Ray Train run costs some 20 seconds of process starts and imports, so a group is started once and then fed
+through the switchboard; the next trial's first step follows the last one's end within milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import traceback
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import ray
+from ray.actor import ActorHandle
+
+from orchestrator.cluster.ray_cluster import ray_storage
+from orchestrator.execution.dispatcher import Assignment, Message
+from orchestrator.records import events
+from search_spaces.study import Compute
+from trainables.errors import TrainingFailed, UserError, in_one_line
+from trainables.files.storage import place
+from trainables.recipe import make_recipe
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+
+class Group(Protocol):
+    """What a trial needs of whatever trains for it."""
+
+    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+        """Take the next recipe; an unfinished one is given up."""
+
+    def next_message(self) -> Message:
+        """Go on with the recipe until there is something to tell."""
+
+    def close(self) -> None:
+        """Let the resources go."""
+
+
+def make_group(compute: Compute, switchboard: ActorHandle, storage: Path) -> Group:
+    return TrainGroup(compute, switchboard, storage) if compute.workers else InProcessGroup(compute)
+
+
+class InProcessGroup:
+    """Trains inside the process that owns it (`workers: 0`, for small CPU runs)."""
+
+    def __init__(self, compute: Compute) -> None:
+        import torch
+
+        torch.set_num_threads(compute.cpus_per_worker)
+        self._serial = -1
+        self._messages: Iterator[Message] = iter(())
+
+    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+        self._serial += 1
+        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache)), ranks=None)
+
+    def next_message(self) -> Message:
+        return next(self._messages)
+
+    def close(self) -> None:
+        self._messages = iter(())
+
+
+class TrainGroup:
+    """A Ray Train V2 run whose workers wait for recipes; lost workers are restarted and go on from the checkpoint."""
+
+    def __init__(self, compute: Compute, switchboard: ActorHandle, storage: Path) -> None:
+        self._name = f"group-{uuid.uuid4().hex[:8]}"
+        self._switchboard, self._compute, self._storage = switchboard, compute, storage
+        self._serial = -1
+        self._start()
+
+    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+        self._serial += 1
+        assignment = Assignment(self._serial, recipe_json, str(folder), str(cache))
+        ray.get(self._switchboard.assign.remote(self._name, assignment))
+        if self._given_up:  # with an earlier recipe; the next one has its own chances
+            self._start()
+
+    def next_message(self) -> Message:
+        """What the workers say next; workers without any news for too long are killed, which makes Train start them anew."""
+        patience = self._compute.hang_minutes * 60 or None
+        for _ in range(self._compute.max_failures + 1):
+            waiting: Any = self._switchboard.next_message.remote(self._name)
+            try:
+                return ray.get(waiting, timeout=patience)
+            except ray.exceptions.GetTimeoutError:
+                ray.cancel(waiting)
+                for worker in ray.get(self._switchboard.members.remote(self._name)):
+                    ray.kill(worker)
+        reason = f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart"
+        self._fail(self._serial, reason)
+        return Message(self._serial, failure=reason)
+
+    def close(self) -> None:
+        ray.get(self._switchboard.close.remote(self._name))
+        self._thread.join(timeout=5)
+
+    def _start(self) -> None:
+        self._given_up = False
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        """Keep a Train run going; fail the recipe at hand once that has cost `max_failures` restarts or more."""
+        failures = 0
+        while True:
+            serial = self._serial
+            try:
+                self._trainer().fit()
+                return
+            except Exception as error:
+                # Train mends the loss of workers itself, so that this is its last word; the loss of its controller it cannot.
+                last_word = not isinstance(error, ray.exceptions.RayActorError)
+                at_hand = self._serial == serial  # else earlier recipes had their share in it
+                failures = failures + 1 if at_hand else 1
+                if (last_word and at_hand) or failures > self._compute.max_failures:
+                    self._given_up = True
+                    self._fail(self._serial, f"the worker group was lost: {in_one_line(error)}")
+                    return
+
+    def _fail(self, serial: int, reason: str) -> None:
+        ray.get(self._switchboard.fail.remote(self._name, serial, reason))
+
+    def _trainer(self) -> TorchTrainer:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        compute = self._compute
+        resources: dict[str, float] = {"CPU": compute.cpus_per_worker}
+        if compute.gpus_per_worker:
+            resources["GPU"] = compute.gpus_per_worker
+        return TorchTrainer(
+            _work,
+            train_loop_config={"switchboard": self._switchboard, "group": self._name, "threads": compute.cpus_per_worker},
+            scaling_config=ScalingConfig(
+                num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
+            ),
+            run_config=RunConfig(
+                name=self._name, **ray_storage(self._storage),
+                failure_config=FailureConfig(max_failures=compute.max_failures),
+            ),
+        )
+
+
+def _work(config: dict[str, Any]) -> None:
+    """The loop of every Train worker: take a recipe, train it, tell, until sent home."""
+    import ray.train
+    import ray.train.torch
+    import torch
+
+    from trainables.training.loop import Ranks
+
+    torch.set_num_threads(config["threads"])
+    context = ray.train.get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    switchboard, group = config["switchboard"], config["group"]
+    ray.get(switchboard.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
+    last = -1
+    while (assignment := ray.get(switchboard.next_assignment.remote(group, last))) is not None:
+        last = assignment.serial
+        for message in _train(assignment, ranks):
+            if not ray.get(switchboard.report.remote(group, ranks.rank, message)):
+                break
+
+
+def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
+    """Train an assignment; what goes wrong with one recipe is told, and does not cost the group."""
+    from trainables.training.loop import train
+
+    try:
+        recipe = make_recipe(json.loads(assignment.recipe_json))
+        folder = place(assignment.folder)
+        with events.warnings_noted(folder):
+            for progress in train(recipe, folder, Path(assignment.cache), ranks):
+                yield Message(assignment.serial, progress)
+    except (UserError, TrainingFailed) as error:
+        yield Message(assignment.serial, failure=str(error))
+    except Exception as error:
+        if ranks is not None and ranks.world > 1:
+            raise  # the other ranks wait in a collective: only a restart of the group frees them
+        yield Message(assignment.serial, failure=f"{in_one_line(error)}\n{traceback.format_exc()}")

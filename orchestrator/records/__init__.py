@@ -1,0 +1,1 @@
+"""What outlives every process: folders, definitions, the store, locks, events, MLflow."""

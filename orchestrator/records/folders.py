@@ -1,0 +1,231 @@
+"""Where things lie in the work folder (a path, or a URL of storage that all machines see), and the small JSON records that
+outlive every process.
+
+    runs/
+      mlflow.db, mlflow-artifacts/      the record
+      store/                            results of training by their content, see store.py
+      cache/                            feature networks, shared by all studies
+      <study>/study.json                what is being run
+      <study>/optuna.journal            the state of the search
+      <study>/trials/0003/              recipe.json, metrics.jsonl, checkpoint, snapshots/, trial.json, sweep.json
+      <study>/report/index.html
+"""
+
+from __future__ import annotations
+
+import _thread
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import Timeout
+
+from orchestrator.records.locks import lock_at
+from trainables.errors import UserError
+from trainables.files import atomic
+from trainables.files.storage import is_local
+
+Training = Literal["running", "completed", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The folder that all studies share."""
+
+    root: Path
+
+    @property
+    def tracking_uri(self) -> str:
+        """SQLite beside the results; UserError where that cannot be."""
+        if not is_local(self.root):
+            raise UserError(f"--workdir {self.root}: no database can lie there; name an MLflow server with --tracking-uri")
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "mlflow-artifacts"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def cache(self) -> Path:
+        """Feature networks and reference statistics: of each machine by itself where the work folder is elsewhere."""
+        return self.root / "cache" if is_local(self.root) else Path.home() / ".cache" / "snrlab"
+
+    def study(self, name: str) -> StudyFolder:
+        return StudyFolder(self.root / name)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Everything of one study."""
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "optuna.journal"
+
+    @property
+    def definition(self) -> Path:
+        return self.root / "study.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
+
+    def trial(self, number: int) -> TrialFolder:
+        return TrialFolder(self.root / "trials" / f"{number:04d}", number)
+
+    def known_trial(self, number: int) -> TrialFolder:
+        """A trial with a record; UserError without one."""
+        known = [trial.number for trial in self.trials()]
+        if number not in known:
+            raise UserError(f"trial {number}: study {self.root.name} has no such trial. Trials: {', '.join(map(str, known)) or 'none'}.")
+        return self.trial(number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from changing this study meanwhile; UserError if one is at it."""
+        lock = lock_at(self.root / ".lock", lost=_thread.interrupt_main)
+        try:
+            lock.acquire(timeout=1)  # somebody may only be looking whether it is held
+        except Timeout:
+            raise UserError(f"study {self.root.name} is being run already ({self.root / '.lock'} is held by another process)") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is at this study now."""
+        try:
+            with self.held():
+                return False
+        except UserError:
+            return True
+
+    @property
+    def cancel_request(self) -> Path:
+        """A file whose appearance asks the running process to stop."""
+        return self.root / "cancel"
+
+    def recorded_trials(self) -> int:
+        """Number of trials up to which everything has reached Optuna and MLflow."""
+        path = self.root / "recorded.json"
+        return int(_read(path)["trials"]) if path.exists() else 0
+
+    def write_recorded(self, trials: int) -> None:
+        atomic.write_text(self.root / "recorded.json", json.dumps({"trials": trials}))
+
+    def trials(self) -> list[TrialFolder]:
+        """Trials with a record, by number."""
+        found = sorted((self.root / "trials").glob("[0-9]*/trial.json"))
+        return [self.trial(int(path.parent.name)) for path in found]
+
+
+@dataclass
+class TrialRecord:
+    """What is known of a trial besides its metrics."""
+
+    number: int
+    values: dict[str, Any]
+    recipe_key: str
+    variant_key: str
+    training: Training = "running"
+    reason: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass
+class SweepRecord:
+    """The outcome of a trial's EMA sweep; `error` instead of points when it failed."""
+
+    metric: str
+    points: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.sweep.point_row
+    optima: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.sweep.optimum_row
+    cost: dict[str, float] = field(default_factory=dict)  # macs, parameters, train_seconds, gpu_seconds
+    evaluations: int = 0
+    seconds: float = 0.0
+    solver: str = "robust"
+    error: str = ""
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The lowest score at the end of the training."""
+        last = max((p["images"] for p in self.points), default=0)
+        return min((p for p in self.points if p["images"] == last), key=lambda p: p["distance"], default=None)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Everything that objectives and constraints may name; empty where the sweep failed."""
+        return {**self.best["metrics"], **self.cost} if self.best else {}
+
+    @property
+    def optimum(self) -> dict[str, Any] | None:
+        """The best EMA length with its interval, in the slice of the lowest score."""
+        best = self.best
+        same = ("images", "guidance_weight", "guide_sigma_rel")
+        return next((o for o in self.optima if best and o["metric"] == self.metric and all(o[k] == best[k] for k in same)), None)
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """One trial's files."""
+
+    root: Path
+    number: int
+
+    @property
+    def record(self) -> TrialRecord:
+        return TrialRecord(**_read(self.root / "trial.json"))
+
+    def write_record(self, record: TrialRecord) -> None:
+        atomic.write_text(self.root / "trial.json", json.dumps(asdict(record)))
+
+    @property
+    def sweep(self) -> SweepRecord | None:
+        path = self.root / "sweep.json"
+        return SweepRecord(**_read(path)) if path.exists() else None
+
+    def write_sweep(self, record: SweepRecord) -> None:
+        atomic.write_text(self.root / "sweep.json", json.dumps(asdict(record)))
+
+    def write_further_sweep(self, record: SweepRecord) -> Path:
+        """Keep a sweep that was asked for after the trial's own; it never changes the trial's score."""
+        text = json.dumps(asdict(record))
+        path = self.root / "sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        atomic.write_text(path, text)
+        return path
+
+    @property
+    def further_sweeps(self) -> dict[str, SweepRecord]:
+        """By file name."""
+        return {path.name: SweepRecord(**_read(path)) for path in sorted((self.root / "sweeps").glob("*.json"))}
+
+    def samples(self, point: Mapping[str, Any]) -> Path:
+        """Contact sheet of a sweep's point."""
+        guide = f"-guide-{point['guide_sigma_rel']:.4f}" if point["guide_sigma_rel"] else ""
+        name = f"images-{point['images']:012d}-weight-{point['guidance_weight']:g}{guide}-sigma_rel-{point['sigma_rel']:.6f}.png"
+        return self.root / "samples" / name
+
+    @property
+    def tracked(self) -> Path:
+        """How much of the above the tracking server has confirmed."""
+        return self.root / "tracking.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        advice = f"restore it, or delete the folder {path.parent} to run that trial again"
+        raise UserError(f"{path}: cannot be read ({error}); {advice}") from None

@@ -1,0 +1,134 @@
+"""Results of training, by the content of what made them: what one trial has trained, no other trains again.
+
+    store/<stage key>/   checkpoint, metrics, snapshots of the furthest run with this recipe, whatever its length
+    store/<stage key>.lock
+
+A stage key is the hash of a recipe without its length, so that a longer run goes on from a shorter one.  Files are hard
+links to those of the trial (copies on another disk or in remote storage), which are replaced and never changed, so that keeping
+them costs no space.  An entry counts once its `entry.json` is there, which is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import Timeout
+
+from orchestrator.records.locks import Lock, lock_at
+from trainables.files import atomic
+from trainables.files.storage import copy_file, remove_tree
+from trainables.recipe import Recipe
+from trainables.training import checkpoint, metrics_log
+
+_ENTRY, _SNAPSHOTS = "entry.json", "snapshots"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kept result."""
+
+    key: str
+    images: int
+    folder: Path
+    kept: float  # when, seconds since 1970
+
+    @property
+    def size(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    @property
+    def in_use(self) -> bool:
+        """Whether some trial still has these files."""
+        return any(path.stat().st_nlink > 1 for path in (self.folder / _SNAPSHOTS).glob("*"))
+
+
+class Store:
+    """All kept results of a work folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def lock(self, recipe: Recipe) -> Lock:
+        """Held while the stage is computed, so that others wait for it instead of computing it too."""
+        return lock_at(self.root / f"{recipe.stage_key}.lock")
+
+    def take(self, recipe: Recipe, folder: Path) -> int:
+        """Put what is kept of a recipe into a trial's empty folder; returns the images that need not be trained."""
+        entry = self._entry(recipe.stage_key)
+        if entry is None or entry.images > recipe.duration.images or checkpoint.exists(folder):
+            return 0
+        for source in sorted((entry.folder / _SNAPSHOTS).glob("*.safetensors")):
+            images = int(source.name.split("-")[1])
+            if images % recipe.ema.snapshot_every == 0 or images == recipe.duration.images:  # not the odd end of a shorter run
+                copy_file(source, folder / _SNAPSHOTS / source.name)
+        metrics_log.copy(entry.folder, folder)
+        copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
+        return entry.images
+
+    def keep(self, recipe: Recipe, folder: Path) -> None:
+        """Keep what a trial has trained, unless as much is kept already."""
+        images = checkpoint.images(folder)
+        entry = self._entry(recipe.stage_key)
+        if not images or (entry and entry.images >= images):
+            return
+        final = self.root / recipe.stage_key
+        (final / _ENTRY).unlink(missing_ok=True)
+        remove_tree(final)
+        for source in sorted((folder / _SNAPSHOTS).glob("*.safetensors")):
+            if int(source.name.split("-")[1]) <= images:
+                copy_file(source, final / _SNAPSHOTS / source.name)
+        metrics_log.copy(folder, final)
+        copy_file(checkpoint.path(folder), checkpoint.path(final))
+        atomic.write_text(final / _ENTRY, json.dumps({"images": images, "kept": time.time(), "recipe": json.loads(recipe.canonical_json)}))
+
+    def entries(self) -> list[Entry]:
+        """By age, the oldest first."""
+        found = [self._entry(path.parent.name) for path in self.root.glob(f"*/{_ENTRY}")]
+        return sorted((e for e in found if e), key=lambda e: e.kept)
+
+    def collect_garbage(self, unused: Callable[[Entry], bool] = lambda entry: not entry.in_use) -> list[Entry]:
+        """Remove entries (those that no trial shares) and what crashes have left; returns the entries removed."""
+        gone = [entry for entry in self.entries() if unused(entry)]
+        for entry in gone:
+            (entry.folder / _ENTRY).unlink()
+            remove_tree(entry.folder)
+        for left in self.root.iterdir() if self.root.exists() else ():
+            if left.is_dir() and self._entry(left.name) is None and not self._is_being_made(left.name):
+                remove_tree(left)
+        return gone
+
+    def verify(self) -> dict[Entry, list[str]]:
+        """Damaged files of each entry that has some."""
+        from trainables.ema.snapshots import list_snapshots
+        from trainables.errors import UserError
+
+        found: dict[Entry, list[str]] = {}
+        for entry in self.entries():
+            try:
+                damaged = [s.file.location for s in list_snapshots(entry.folder / _SNAPSHOTS) if not s.file.verify()]
+            except UserError as error:
+                damaged = [str(error)]
+            if damaged:
+                found[entry] = damaged
+        return found
+
+    def _is_being_made(self, key: str) -> bool:
+        lock = lock_at(self.root / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _entry(self, key: str) -> Entry | None:
+        path = self.root / key / _ENTRY
+        try:
+            known = json.loads(path.read_text())
+            return Entry(key, int(known["images"]), path.parent, float(known["kept"]))
+        except (OSError, ValueError, KeyError):
+            return None  # not kept, or cut short: it is computed again

@@ -1,0 +1,1 @@
+"""Scoring weights: images, distances, EMA sweeps, cost."""

@@ -1,0 +1,1 @@
+"""Optimisers and the arithmetic of their steps."""
