@@ -1,4 +1,4 @@
-"""The command line: `snrlab run|plan|results|report|sweep|ui|data`; see cli_operations.py for the others."""
+"""The command line: `snrlab run|plan|results|report|sweep|ui|data`; see operations.py for the others."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
                                                     envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
     """Run a study, or go on with it; prints the best variant and writes the report."""
-    from orchestrator.cli.progress import Display
+    from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.execution.run import run_study
 
     definition, work, console = _load(study, set_), _work_folder(workdir), Console()
     for warning in definition.warnings:
         console.print(f"warning: {warning}", markup=False)
     try:
-        with Display(console, definition.metric) as display:
+        with ProgressDisplay(console, definition.metric) as display:
             summary = run_study(definition, work, display, address, tracking_uri, search_storage)
     except KeyboardInterrupt:
         print("snrlab: interrupted; run the same command again to go on", file=sys.stderr)

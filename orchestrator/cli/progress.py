@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-
-@dataclass
-class Tally:
-    """How far a study is."""
-
-    trials: int
-    images_per_trial: int
-    completed: int = 0
-    stopped: int = 0
-    failed: int = 0
-    running: int = 0
-    sweeping: int = 0
-    images: int = 0  # trained since the start of this process
-    images_open: int = 0  # upper bound of what is left
-    best: float | None = None
-    best_trial: int | None = None
-
-    @property
-    def done(self) -> int:
-        return self.completed + self.stopped + self.failed
+from orchestrator.execution.tally import Tally
 
 
-class Display:
+class ProgressDisplay:
     """Shows a tally; `note` tells single events."""
 
     def __init__(self, console: Console, metric: str) -> None:
@@ -43,7 +23,7 @@ class Display:
         )
         self._task = self._progress.add_task("trials", status="starting Ray (about 10 s)", total=None)
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressDisplay:
         self._progress.start()
         return self
 
@@ -81,5 +61,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-

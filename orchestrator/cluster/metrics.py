@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ray.util.metrics import Gauge
 
-from orchestrator.cli.progress import Tally
 
-
-class Gauges:
+class StudyMetrics:
     """`ray_snrlab_trials{state}`, `ray_snrlab_images` and `ray_snrlab_best_score`, each with the study's name."""
 
     def __init__(self, study: str, metric: str) -> None:
@@ -17,9 +17,10 @@ class Gauges:
         for gauge in (self._trials, self._images, self._best):
             gauge.set_default_tags({"study": study, **({"metric": metric} if gauge is self._best else {})})
 
-    def update(self, tally: Tally) -> None:
-        for state in ("running", "sweeping", "completed", "stopped", "failed"):
-            self._trials.set(getattr(tally, state), {"state": state})
-        self._images.set(tally.images)
-        if tally.best is not None:
-            self._best.set(tally.best)
+    def update(self, trials: Mapping[str, int], images: int, best: float | None) -> None:
+        """Trials by state, images since the driver's start, and the best score if there is one."""
+        for state, number in trials.items():
+            self._trials.set(number, {"state": state})
+        self._images.set(images)
+        if best is not None:
+            self._best.set(best)

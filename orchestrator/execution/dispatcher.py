@@ -61,7 +61,7 @@ class _Line:
 
 
 @ray.remote(num_cpus=0, max_concurrency=10_000)  # type: ignore[call-overload]  # an option of asynchronous actors
-class Switchboard:
+class Dispatcher:
     """Trial drivers call `assign`, `next_message`, `close`; workers call `next_assignment` and `report`."""
 
     def __init__(self) -> None:

@@ -45,12 +45,12 @@ def _here(study: Study, trial: TrialFolder, work: WorkFolder, wanted: Sweep) -> 
 
 
 def _on_cluster(study: Study, trial: TrialFolder, work: WorkFolder, wanted: Sweep, address: str) -> SweepRecord:
-    from orchestrator.execution.sweep_tasks import SweepDesk
+    from orchestrator.execution.sweep_tasks import SweepTasks
 
     with ray_cluster(study.compute, address):
-        desk = SweepDesk(study, trial.root.parent, work.cache)
-        desk.submit(trial, wanted)
-        while not (outcomes := desk.collect(timeout=1.0)):
+        tasks = SweepTasks(study, trial.root.parent, work.cache)
+        tasks.submit(trial, wanted)
+        while not (outcomes := tasks.collect(timeout=1.0)):
             pass
         return outcomes[0].record
 

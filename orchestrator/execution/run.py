@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.progress import Display, Tally
 from orchestrator.cluster.addresses import without_password
 from orchestrator.cluster.ray_cluster import prepare_environment, ray_cluster
+from orchestrator.execution.tally import Display, Tally
 from orchestrator.records.definition import Definition, define, recall
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
 from search_spaces.study import Study
@@ -19,7 +19,7 @@ from trainables.files.storage import is_local
 
 if TYPE_CHECKING:
 
-    from orchestrator.search.searcher import Verdict
+    from orchestrator.search.verdicts import Verdict
 
 
 _LEAST_AT_START, _LEAST_WHILE_RUNNING = 200 << 20, 100 << 20  # bytes
@@ -70,12 +70,12 @@ class _Run:
 
     def __init__(self, definition: Definition, work: WorkFolder, folder: StudyFolder, display: Display, search_storage: str) -> None:
         prepare_environment()
-        from orchestrator.search.verdicts import Judge
+        from orchestrator.search.verdicts import Verdicts
 
         self.definition, self.work, self.folder, self.display, self.search_storage = definition, work, folder, display, search_storage
         self.study = study = definition.study
         self.verdicts: dict[int, Verdict] = {}
-        self.judge = Judge(study)
+        self.judged = Verdicts(study)
         self.tally = Tally(study.search.trials, study.base_recipe.duration.images)
         self.unswept: list[TrialFolder] = []
         self._look_again = 0.0
@@ -89,14 +89,14 @@ class _Run:
         return self.tally.done >= self.study.search.trials and not self.unswept
 
     def go(self, address: str | None, tracking_uri: str) -> Summary:
-        from orchestrator.cluster.metrics import Gauges
-        from orchestrator.execution.sweep_tasks import SweepDesk
+        from orchestrator.cluster.metrics import StudyMetrics
+        from orchestrator.execution.sweep_tasks import SweepTasks
         from orchestrator.execution.tuning import tune_study
         from orchestrator.records.tracker import Tracker
         from orchestrator.search.searcher import StudySearch
         from orchestrator.search.storage import importances, open_state
 
-        self.tracker = Tracker(self.folder, tracking_uri, self.work.artifacts, self.judge.bounds)
+        self.tracker = Tracker(self.folder, tracking_uri, self.work.artifacts, self.judged.bounds)
         self.tracker.start()
         try:
             state = open_state(self.folder, self.definition, self.search_storage)
@@ -105,8 +105,8 @@ class _Run:
             if not self.all_swept:
                 with ray_cluster(self.study.compute, address) as self.ray:
                     self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
-                    self.gauges = Gauges(self.study.name, self.study.metric)
-                    self.sweeps = SweepDesk(self.study, self.folder.root / "trials", self.work.cache)
+                    self.metrics = StudyMetrics(self.study.name, self.study.metric)
+                    self.sweeps = SweepTasks(self.study, self.folder.root / "trials", self.work.cache)
                     self.sweeps.warm_up()
                     for trial in self.unswept:
                         self.sweeps.submit(trial)
@@ -168,7 +168,7 @@ class _Run:
 
     def budget_spent(self) -> bool:
         """Whether no further trial may begin; those that run are let run."""
-        spent = self.judge.budget_spent(self.folder)
+        spent = self.judged.budget_spent(self.folder)
         if spent:
             self.display.note("the budget is used up: no further trial begins")
         return spent
@@ -231,7 +231,7 @@ class _Run:
     def _show(self) -> None:
         self.tally.sweeping = self.sweeps.waiting
         self.display.update(self.tally)
-        self.gauges.update(self.tally)
+        self.metrics.update(self.tally.states, self.tally.images, self.tally.best)
 
     def _recall(self, trial: TrialFolder) -> None:
         """Take up a trial of an earlier run of this study."""
@@ -247,10 +247,10 @@ class _Run:
 
     def _conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
         """Count a trial that is over, and make its verdict for the search."""
-        from orchestrator.search.searcher import COMPLETE, STOPPED
+        from orchestrator.search.verdicts import COMPLETE, STOPPED
 
         record = trial.record
-        verdict = self.verdicts[trial.number] = self.judge.verdict(record, sweep)
+        verdict = self.verdicts[trial.number] = self.judged.verdict(record, sweep)
         best = sweep.best if sweep else None
         if verdict.state == COMPLETE:
             assert best

@@ -29,7 +29,7 @@ class Outcome:
     record: SweepRecord
 
 
-class SweepDesk:
+class SweepTasks:
     """Starts sweeps and collects those that are through; never waits unless asked to."""
 
     def __init__(self, study: Study, trials: Path, cache: Path) -> None:

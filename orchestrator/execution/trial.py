@@ -24,11 +24,11 @@ class Trial(tune.Trainable):
     _group: Group
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
-        self, config: dict[str, Any], study: Study, switchboard: ActorHandle, folder: str, cache: str, store: str
+        self, config: dict[str, Any], study: Study, dispatcher: ActorHandle, folder: str, cache: str, store: str
     ) -> None:
         self._study, self._cache, self._store = study, Path(cache), Store(place(store))
         self._trials = place(folder)
-        self._group = make_group(study.compute, switchboard, self._trials.parent / "ray")
+        self._group = make_group(study.compute, dispatcher, self._trials.parent / "ray")
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from ray.tune.stopper import NoopStopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cluster.ray_cluster import ray_storage
-from orchestrator.execution.dispatcher import Switchboard
+from orchestrator.execution.dispatcher import Dispatcher
 from orchestrator.execution.trial import Trial
 from orchestrator.records.folders import StudyFolder, WorkFolder
 from orchestrator.search.searcher import Course, StudySearch
@@ -23,9 +23,9 @@ def tune_study(study: Study, searcher: StudySearch, course: Course, work: WorkFo
     """Returns when the searcher has no more trials and the last has been trained."""
     # It lives and dies with this driver, wherever else a node is lost.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    switchboard = Switchboard.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    dispatcher = Dispatcher.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     trainable = tune.with_parameters(
-        Trial, study=study, switchboard=switchboard, folder=str(folder.root / "trials"), cache=str(work.cache), store=str(work.store)
+        Trial, study=study, dispatcher=dispatcher, folder=str(folder.root / "trials"), cache=str(work.cache), store=str(work.store)
     )
     # The driver of a trial only waits: a token of memory instead of a CPU keeps it from starving its own workers.
     resources: dict[str, float] = {"memory": 1 << 20} if study.compute.workers else {"CPU": study.compute.cpus_per_worker}
@@ -40,7 +40,7 @@ def tune_study(study: Study, searcher: StudySearch, course: Course, work: WorkFo
             failure_config=tune.FailureConfig(max_failures=study.compute.max_failures),
         ),
     ).fit()
-    ray.kill(switchboard)
+    ray.kill(dispatcher)
 
 
 class _Watch(tune.Stopper):

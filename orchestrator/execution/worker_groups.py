@@ -1,7 +1,7 @@
 """Warm worker groups: processes that keep torch, the data and the process group, and take one recipe after another.
 
 Starting a Ray Train run costs some 20 seconds of process starts and imports, so a group is started once and then fed
-through the switchboard; the next trial's first step follows the last one's end within milliseconds.
+through the dispatcher; the next trial's first step follows the last one's end within milliseconds.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Group(Protocol):
         """Let the resources go."""
 
 
-def make_group(compute: Compute, switchboard: ActorHandle, storage: Path) -> Group:
-    return TrainGroup(compute, switchboard, storage) if compute.workers else InProcessGroup(compute)
+def make_group(compute: Compute, dispatcher: ActorHandle, storage: Path) -> Group:
+    return TrainGroup(compute, dispatcher, storage) if compute.workers else InProcessGroup(compute)
 
 
 class InProcessGroup:
@@ -70,16 +70,16 @@ class InProcessGroup:
 class TrainGroup:
     """A Ray Train V2 run whose workers wait for recipes; lost workers are restarted and go on from the checkpoint."""
 
-    def __init__(self, compute: Compute, switchboard: ActorHandle, storage: Path) -> None:
+    def __init__(self, compute: Compute, dispatcher: ActorHandle, storage: Path) -> None:
         self._name = f"group-{uuid.uuid4().hex[:8]}"
-        self._switchboard, self._compute, self._storage = switchboard, compute, storage
+        self._dispatcher, self._compute, self._storage = dispatcher, compute, storage
         self._serial = -1
         self._start()
 
     def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
         self._serial += 1
         assignment = Assignment(self._serial, recipe_json, str(folder), str(cache))
-        ray.get(self._switchboard.assign.remote(self._name, assignment))
+        ray.get(self._dispatcher.assign.remote(self._name, assignment))
         if self._given_up:  # with an earlier recipe; the next one has its own chances
             self._start()
 
@@ -87,19 +87,19 @@ class TrainGroup:
         """What the workers say next; workers without any news for too long are killed, which makes Train start them anew."""
         patience = self._compute.hang_minutes * 60 or None
         for _ in range(self._compute.max_failures + 1):
-            waiting: Any = self._switchboard.next_message.remote(self._name)
+            waiting: Any = self._dispatcher.next_message.remote(self._name)
             try:
                 return ray.get(waiting, timeout=patience)
             except ray.exceptions.GetTimeoutError:
                 ray.cancel(waiting)
-                for worker in ray.get(self._switchboard.members.remote(self._name)):
+                for worker in ray.get(self._dispatcher.members.remote(self._name)):
                     ray.kill(worker)
         reason = f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart"
         self._fail(self._serial, reason)
         return Message(self._serial, failure=reason)
 
     def close(self) -> None:
-        ray.get(self._switchboard.close.remote(self._name))
+        ray.get(self._dispatcher.close.remote(self._name))
         self._thread.join(timeout=5)
 
     def _start(self) -> None:
@@ -126,7 +126,7 @@ class TrainGroup:
                     return
 
     def _fail(self, serial: int, reason: str) -> None:
-        ray.get(self._switchboard.fail.remote(self._name, serial, reason))
+        ray.get(self._dispatcher.fail.remote(self._name, serial, reason))
 
     def _trainer(self) -> TorchTrainer:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -138,7 +138,7 @@ class TrainGroup:
             resources["GPU"] = compute.gpus_per_worker
         return TorchTrainer(
             _work,
-            train_loop_config={"switchboard": self._switchboard, "group": self._name, "threads": compute.cpus_per_worker},
+            train_loop_config={"dispatcher": self._dispatcher, "group": self._name, "threads": compute.cpus_per_worker},
             scaling_config=ScalingConfig(
                 num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
             ),
@@ -160,13 +160,13 @@ def _work(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    switchboard, group = config["switchboard"], config["group"]
-    ray.get(switchboard.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
+    dispatcher, group = config["dispatcher"], config["group"]
+    ray.get(dispatcher.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
     last = -1
-    while (assignment := ray.get(switchboard.next_assignment.remote(group, last))) is not None:
+    while (assignment := ray.get(dispatcher.next_assignment.remote(group, last))) is not None:
         last = assignment.serial
         for message in _train(assignment, ranks):
-            if not ray.get(switchboard.report.remote(group, ranks.rank, message)):
+            if not ray.get(dispatcher.report.remote(group, ranks.rank, message)):
                 break
 
 

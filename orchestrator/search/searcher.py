@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,25 +20,12 @@ from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.search.samplers import CONSTRAINTS, grid_size, sampler_for
 from orchestrator.search.storage import SearchState
+from orchestrator.search.verdicts import COMPLETE, FAILED, STOPPED, Verdict
 from search_spaces import space as spaces
 from search_spaces.study import Study
 from trainables.errors import ConfigError
 
 _EARLIER = "snrlab:earlier-trials"  # how many of the storage's trials come from earlier studies
-COMPLETE, STOPPED, FAILED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What Optuna is told of a trial: complete with a value, pruned (stopped early), or failed."""
-
-    state: TrialState
-    values: tuple[float, ...] | None = None  # of the study's objectives
-    excess: tuple[float, ...] = ()  # how far each constraint is exceeded; at most 0 is feasible
-
-    @property
-    def feasible(self) -> bool:
-        return all(e <= 0 for e in self.excess)
 
 
 class Course(Protocol):

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from functools import cached_property
 
+from optuna.trial import TrialState
+
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord
-from orchestrator.search.searcher import COMPLETE, FAILED, STOPPED, Verdict
 from search_spaces.search import Constraint
 from search_spaces.study import Study
 
+COMPLETE, STOPPED, FAILED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
-class Judge:
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Optuna is told of a trial: complete with a value, pruned (stopped early), or failed."""
+
+    state: TrialState
+    values: tuple[float, ...] | None = None  # of the study's objectives
+    excess: tuple[float, ...] = ()  # how far each constraint is exceeded; at most 0 is feasible
+
+    @property
+    def feasible(self) -> bool:
+        return all(e <= 0 for e in self.excess)
+
+
+class Verdicts:
     """Judges trials by their records alone, so that a resumed run comes to the same verdicts."""
 
     def __init__(self, study: Study) -> None:

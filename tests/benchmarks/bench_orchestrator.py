@@ -18,7 +18,7 @@ prepare_environment()
 from ray import train, tune  # noqa: E402
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
-from orchestrator.cli.progress import Display  # noqa: E402
+from orchestrator.cli.progress import ProgressDisplay  # noqa: E402
 from orchestrator.cluster.ray_cluster import ray_cluster  # noqa: E402
 from orchestrator.execution.run import run_study  # noqa: E402
 from orchestrator.records.folders import WorkFolder  # noqa: E402
@@ -55,7 +55,7 @@ def _study(trials: int, workers: int) -> Study:
 def _run(study: Study, work: Path) -> None:
     from rich.console import Console
 
-    with Display(Console(quiet=True), study.metric) as display:
+    with ProgressDisplay(Console(quiet=True), study.metric) as display:
         run_study(study, WorkFolder(work), display)
 
 

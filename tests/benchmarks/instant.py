@@ -33,7 +33,7 @@ class InstantGroup:
 class InstantTrial(Trial):
     """A trial of the platform, but for its training."""
 
-    def setup(self, config: dict[str, Any], study: Study, switchboard: Any, folder: str, cache: str, store: str) -> None:
+    def setup(self, config: dict[str, Any], study: Study, dispatcher: Any, folder: str, cache: str, store: str) -> None:
         self._study, self._cache, self._store = study, Path(cache), Store(Path(store))
         self._trials, self._group = Path(folder), InstantGroup()
         self._begin(config)

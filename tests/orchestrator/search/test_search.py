@@ -10,9 +10,9 @@ from ray.tune.search import Searcher
 
 from orchestrator.records.definition import Definition
 from orchestrator.records.folders import StudyFolder
-from orchestrator.search.searcher import COMPLETE, StudySearch, Verdict, learnt_from
+from orchestrator.search.searcher import StudySearch, learnt_from
 from orchestrator.search.storage import SearchState, open_state
-from orchestrator.search.verdicts import Judge
+from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 from trainables.errors import ConfigError
@@ -171,7 +171,7 @@ def test_relative_bounds_refer_to_the_base() -> None:
     point = {"sigma_rel": 0.1, "images": 1, "distance": 3.0, "metrics": {"fd_probe": 3.0}}
     for share, feasible in ((0.7, True), (0.9, False)):
         sweep = SweepRecord("fd_probe", [point], cost={**base, "macs": share * base["macs"]})
-        assert Judge(study).verdict(TrialRecord(0, {}, "", "", training="completed"), sweep).feasible is feasible
+        assert Verdicts(study).verdict(TrialRecord(0, {}, "", "", training="completed"), sweep).feasible is feasible
 
 
 @pytest.mark.parametrize(("search", "words"), [
