@@ -32,6 +32,7 @@ class Compute(Settings):
     concurrent_trials: int = Field(1, ge=1, description="trials that train at the same time")
     reuse: bool = Field(True, description="take over what another trial with the same recipe has trained already")
     hang_minutes: float = Field(60.0, ge=0, description="workers without news for so long (from their start on) are restarted; 0: never")
+    sweep_minutes: float = Field(240.0, ge=0, description="an EMA sweep that has run for so long is given up; 0: never")
     max_failures: int = Field(2, ge=0, description="restarts of a trial after a lost worker before it counts as failed")
 
 

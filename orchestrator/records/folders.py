@@ -29,7 +29,7 @@ from trainables.errors import UserError
 from trainables.files import atomic
 from trainables.files.storage import is_local
 
-Training = Literal["running", "completed", "stopped", "failed"]
+Training = Literal["running", "completed", "stopped", "failed", "infeasible"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ class TrialRecord:
     reason: str = ""
     started: float = 0.0
     ended: float = 0.0
+    reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
 
 
 @dataclass
