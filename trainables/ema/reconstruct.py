@@ -71,7 +71,8 @@ class Plan:
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Tensor]]:
         """(first parameter, float32 [K, n]) piece by piece; a piece is overwritten by the next. Damaged files are an error.
 
-        `start` is the beginning of a checksum block, as those of `ranges`.
+        `start` is the beginning of a checksum block, as those of `ranges`.  Products always have one shape, on tiles at multiples of
+        their length: on one kind of CPU, with one number of threads, the same bits come out whatever the range.
         """
         stop = self.size if stop is None else stop
         if start == stop:
@@ -79,10 +80,10 @@ class Plan:
         files = [s.file for s in self.snapshots]
         weights = torch.from_numpy(np.ascontiguousarray(self.coefficients.T)).float()
         width = files[0].dtype.itemsize
-        chunk = min(max(_TILE, 1 << (_BUFFER // (len(files) * width)).bit_length() - 1), BLOCK, stop - start)
+        chunk = min(max(_TILE, 1 << (_BUFFER // (len(files) * width)).bit_length() - 1), BLOCK, -(-self.size // _TILE) * _TILE)
         stored = torch.empty(len(files), chunk, dtype=files[0].dtype)
         rows = [bytes_of(row) for row in stored]
-        tile, made = torch.empty(len(files), _TILE), torch.empty(len(self.targets), chunk)
+        tile, made = torch.zeros(len(files), _TILE), torch.empty(len(self.targets), chunk)
         hashes = [xxhash.xxh3_64() for _ in files]
         for first in range(start, stop, chunk):
             count = min(chunk, stop - first)
@@ -97,7 +98,8 @@ class Plan:
                 hashes = [xxhash.xxh3_64() for _ in files]
             for a in range(0, count, _TILE):
                 b = min(a + _TILE, count)
-                torch.mm(weights, tile[:, : b - a].copy_(stored[:, a:b]), out=made[:, a:b])
+                tile[:, : b - a] = stored[:, a:b]
+                torch.mm(weights, tile, out=made[:, a : a + _TILE])
             yield first, made[:, :count]
 
     def _check(self, hashes: Sequence[xxhash.xxh3_64], block: int) -> None:

@@ -147,6 +147,23 @@ def test_ranges_of_parameters_are_the_parts_of_the_whole(stored: Path, monkeypat
     assert made.vectors(SIZE, SIZE).shape == (len(made.targets), 0)  # of a task for which nothing is left
 
 
+def test_every_product_has_the_same_shape_and_strides(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a matrix library may take another kernel for the end of a range, and round otherwise."""
+    made = plan(list_snapshots(stored), [Target(0.07, 40), Target(0.12, 40)])
+    shapes, mm = set(), torch.mm
+
+    def watched(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        shapes.add((a.shape, b.shape, b.stride(), out.shape, out.stride()))
+        return mm(a, b, out=out)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    monkeypatch.setattr(reconstruct, "BLOCK", 2 * 4096)
+    monkeypatch.setattr(Plan, "_check", lambda *_: None)  # the files were written with longer blocks
+    for start, stop in [(0, SIZE), (0, 8192), (8192, SIZE), (8192, 8200)]:
+        made.vectors(start, stop)
+    assert len(shapes) == 1
+
+
 def test_saved_averages_are_stored_averages(stored: Path, tmp_path: Path) -> None:
     made = plan(list_snapshots(stored), [Target(0.07, 40), Target(0.12, 40)])
     made.save(tmp_path / "out")
