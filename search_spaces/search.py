@@ -136,8 +136,9 @@ class Search(Settings):
     gpu_hours: float = Field(0.0, ge=0, description="no trial begins once so many GPU-hours of training are used; 0 is no limit")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the sampler; trial n draws from (seed, n)")
     order: Literal["auto", "asynchronous", "reproducible"] = Field(
-        "auto", description="asynchronous: each trial is proposed from everything known by then, which the study's log records, so that it can "
-        "be replayed; reproducible: from all results up to a fixed trial, which is waited for; auto: asynchronous from two trials at a time on"
+        "auto",
+        description="asynchronous: each trial is proposed from everything known by then, which the study's log records, so that it can be "
+        "replayed; reproducible: from all results up to a fixed trial, which is waited for; auto: asynchronous from two trials at a time",
     )
     sampler: one_of(SAMPLERS) = Field(default_factory=Tpe, description="what proposes trials")  # type: ignore[valid-type]
     early_stopping: Annotated[one_of(STOPPINGS), BeforeValidator(_no_population_based_training)] = Field(  # type: ignore[valid-type]
