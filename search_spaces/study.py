@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -67,6 +68,14 @@ class Study(Settings):
     def objectives(self) -> tuple[Objective, ...]:
         """What the search optimises; the first ranks the trials."""
         return self.search.objectives or (Objective(metric=self.metric),)
+
+    @property
+    def trials_wanted(self) -> int:
+        """Trials after which the study is done: `search.trials`, or every point of a smaller grid."""
+        sampler = self.search.sampler
+        if not isinstance(sampler, Grid):
+            return self.search.trials
+        return min(self.search.trials, math.prod(len(axis.grid(sampler.points)) for axis in self.space.values()))
 
     @property
     def warnings(self) -> list[str]:

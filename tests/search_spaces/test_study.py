@@ -91,3 +91,10 @@ def test_conditions_in_a_circle_are_refused() -> None:
     with pytest.raises(ConfigError, match="circle"):
         make_study({"name": "x", "space": {"seed": {"low": 0, "high": 1, "step": 1, "when": {"optimiser.lr": 1}},
                                            "optimiser.lr": {"low": 0.1, "high": 1, "when": {"seed": 1}}}})
+
+
+def test_a_grid_ends_with_its_last_point() -> None:
+    space = {"optimiser.lr": [0.1, 0.2, 0.3], "seed": {"low": 0, "high": 9, "step": 1}}
+    assert make_study({"name": "x", "space": space, "search": {"trials": 99, "sampler": {"kind": "grid", "points": 2}}}).trials_wanted == 6
+    assert make_study({"name": "x", "space": space, "search": {"trials": 5, "sampler": {"kind": "grid", "points": 2}}}).trials_wanted == 5
+    assert make_study({"name": "x", "space": space, "search": {"trials": 99}}).trials_wanted == 99
