@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.distributions import AnyDistribution, Distribution, Scalar
-from search_spaces.overrides import with_values
 from trainables.errors import ConfigError, did_you_mean
-from trainables.recipe import FAMILIES, Recipe, make_recipe
+from trainables.recipe import FAMILIES, Recipe
 
 if TYPE_CHECKING:
     import optuna
@@ -57,20 +56,3 @@ def default_range(path: str, base: Recipe, kinds: list[str]) -> dict[str, Any]:
         if isinstance(extra, dict) and "search" in extra:
             return dict(extra["search"])
     raise ConfigError(f"space.{path}: has no default range; give low and high, or a list of choices")
-
-
-def check(space: Mapping[str, Distribution], base: Mapping[str, Any], where: str) -> None:
-    """Try the edges of every axis, so that a wrong name or an impossible value is found before anything runs."""
-    for path in in_order(space):
-        for context in _contexts(space, path):
-            for value in space[path].extremes():
-                make_recipe(with_values(base, {**context, path: value}), f"{where}: space.{path} = {value}: recipe")
-
-
-def _contexts(space: Mapping[str, Distribution], path: str) -> list[dict[str, Any]]:
-    """Values of the conditions under which a path is searched, one context per allowed value."""
-    contexts: list[dict[str, Any]] = [{}]
-    for needed, allowed in space[path].when.items():
-        values = allowed if isinstance(allowed, list) else [allowed]
-        contexts = [{**outer, **inner, needed: v} for outer in contexts for v in values for inner in _contexts(space, needed)]
-    return contexts

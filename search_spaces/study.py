@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from search_spaces import space as spaces
+from search_spaces.consistency import check_search, values_of
 from search_spaces.distributions import KINDS as DISTRIBUTIONS
+from search_spaces.feasibility import Feasibility, check_edges, feasibility
 from search_spaces.overrides import assign, with_values
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
@@ -70,12 +72,26 @@ class Study(Settings):
         return self.search.objectives or (Objective(metric=self.metric),)
 
     @property
+    def grid_points(self) -> int:
+        """Values per range of a grid; 0 for other samplers."""
+        return self.search.sampler.points if isinstance(self.search.sampler, Grid) else 0
+
+    @property
     def trials_wanted(self) -> int:
         """Trials after which the study is done: `search.trials`, or every point of a smaller grid."""
-        sampler = self.search.sampler
-        if not isinstance(sampler, Grid):
+        if not self.grid_points:
             return self.search.trials
-        return min(self.search.trials, math.prod(len(axis.grid(sampler.points)) for axis in self.space.values()))
+        return min(self.search.trials, math.prod(len(axis.grid(self.grid_points)) for axis in self.space.values()))
+
+    @cached_property
+    def feasibility(self) -> Feasibility:
+        """How many combinations of the space are possible, from seeded draws."""
+        return feasibility(self.space, self.base, f"study {self.name}", self.grid_points)
+
+    def range_of(self, path: str) -> tuple[int, int]:
+        """Lowest and highest value of a whole number of the recipe in this study: `study.range_of("duration.images")`."""
+        found = values_of(self.space, path, reduce(getattr, path.split("."), self.base_recipe))
+        return min(found), max(found)
 
     @property
     def warnings(self) -> list[str]:
@@ -83,6 +99,8 @@ class Study(Settings):
         found = []
         if any(path.startswith("weighting.base") for path in self.space):
             found.append("the learned uncertainty cancels the weighting underneath: searching weighting.base compares nothing")
+        if self.space and self.feasibility.reasons:
+            found.append(f"combinations of the space: {self.feasibility}; such a trial is infeasible and costs nothing")
         return found
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
@@ -103,34 +121,11 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     except ValidationError as error:
         raise ConfigError(explain(error, where, families, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
-    spaces.check(study.space, study.base, where)
-    _check_search(study, base, where)
+    check_edges(study.space, study.base, where)
+    check_search(study.search, study.space, study.base, base, where)
+    if study.space:
+        feasibility(study.space, study.base, where, study.grid_points)
     return study
-
-
-def _check_search(study: Study, base: Recipe, where: str) -> None:
-    search = study.search
-    grace = getattr(search.early_stopping, "grace_images", base.evaluation.every)
-    if grace % base.evaluation.every:
-        raise ConfigError(
-            f"{where}: search.early_stopping.grace_images: {grace} was given: it must be a multiple of "
-            f"base.evaluation.every = {base.evaluation.every}, because trials are compared where they are scored"
-        )
-    if isinstance(search.sampler, Grid) and any(distribution.when for distribution in study.space.values()):
-        raise ConfigError(f"{where}: search.sampler: grid needs a space without conditions (`when`): use tpe or random")
-    known = base.evaluation.metric_names | COSTS
-    for metric in [o.metric for o in search.objectives] + [c.metric for c in search.constraints]:
-        if metric not in known:
-            allowed = ", ".join(sorted(known))
-            raise ConfigError(f"{where}: search: metric '{metric}' is not this study's. Allowed: {allowed}.{did_you_mean(metric, known)}")
-    for number, point in enumerate(search.points):
-        unknown = sorted(set(point) - set(study.space))
-        if unknown:
-            raise ConfigError(f"{where}: search.points[{number}]: '{unknown[0]}' is not searched.{did_you_mean(unknown[0], study.space)}")
-        study.recipe(point)
-
-
-COSTS = {"macs", "parameters", "train_seconds", "gpu_seconds"}  # what every trial costs, beside its scores
 
 
 def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any]:

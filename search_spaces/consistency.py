@@ -1,0 +1,69 @@
+"""What of a study has to fit together: search settings with the recipe, and with what is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from search_spaces.distributions import Categorical, Distribution, IntRange
+from search_spaces.feasibility import check_point
+from search_spaces.search import Grid, Search
+from trainables.errors import ConfigError, did_you_mean
+from trainables.recipe import Recipe
+
+COSTS = {"macs", "parameters", "train_seconds", "gpu_seconds"}  # what every trial costs, beside its scores
+_MOST_VALUES = 10_000  # of a range that are looked at one by one
+
+
+def check_search(search: Search, space: Mapping[str, Distribution], fields: Mapping[str, Any], base: Recipe, where: str) -> None:
+    """ConfigError where the search asks for what the trials cannot give; `fields` are the base recipe as written."""
+    _check_stopping(search, space, base, where)
+    if not space and search.trials > 1:
+        raise ConfigError(
+            f"{where}: space: nothing is searched, so that all {search.trials} trials would be the same recipe: "
+            "set search.trials: 1, or search `seed` to repeat it, for example space: {seed: [0, 1, 2]}"
+        )
+    for path in space:
+        if path.startswith(("evaluation.features", "evaluation.also", "evaluation.sample_metrics")):
+            raise ConfigError(f"{where}: space.{path}: scores of different feature spaces or metrics do not compare; give it in the base")
+    if isinstance(search.sampler, Grid) and any(distribution.when for distribution in space.values()):
+        raise ConfigError(f"{where}: search.sampler: grid needs a space without conditions (`when`): use tpe or random")
+    known = base.evaluation.metric_names | COSTS
+    for metric in [o.metric for o in search.objectives] + [c.metric for c in search.constraints]:
+        if metric not in known:
+            allowed = ", ".join(sorted(known))
+            raise ConfigError(f"{where}: search: metric '{metric}' is not this study's. Allowed: {allowed}.{did_you_mean(metric, known)}")
+    for number, point in enumerate(search.points):
+        check_point(space, fields, point, f"{where}: search.points[{number}]")
+
+
+def _check_stopping(search: Search, space: Mapping[str, Distribution], base: Recipe, where: str) -> None:
+    """Trials are compared at the images at which every one of them is scored, and stopped before their end."""
+    grace = getattr(search.early_stopping, "grace_images", 0)
+    if not grace:
+        return
+    given = f"{where}: search.early_stopping.grace_images: {grace} was given: it must be"
+    for every in values_of(space, "evaluation.every", base.evaluation.every):
+        if grace % every:
+            raise ConfigError(f"{given} a multiple of evaluation.every = {every}, because trials are compared where they are scored")
+    shortest = min(values_of(space, "duration.images", base.duration.images))
+    if grace >= shortest and "duration.images" in space:
+        raise ConfigError(f"{given} below the shortest duration.images = {shortest}, or trials of that length could never be stopped")
+
+
+def values_of(space: Mapping[str, Distribution], path: str, base: Any) -> list[int]:
+    """Values that a whole number of the recipe may have, `base` where it is not searched; of long ranges the lowest and the last."""
+    axis = space.get(path)
+    return [base] if axis is None else list(_values(axis)) + ([base] if axis.when else [])
+
+
+def _values(axis: Distribution) -> Iterator[int]:
+    match axis:
+        case Categorical(choices=choices):
+            yield from (int(c) for c in choices if isinstance(c, int | float))
+        case IntRange(low=low, high=high, step=step):
+            yield from islice(range(low, high + 1, step), _MOST_VALUES)
+            yield int(axis.at(1.0))
+        case _:
+            yield from (int(edge) for edge in axis.extremes() if isinstance(edge, int | float))
