@@ -17,6 +17,10 @@ class ConfigError(UserError):
     """A recipe, study or argument that cannot be used as given."""
 
 
+class Damaged(UserError):
+    """A file of ours that is missing, cut short or changed; the text names it and says the way out."""
+
+
 class TrainingFailed(Exception):
     """A run that cannot go on, for a reason of its own (for example non-finite losses)."""
 

@@ -17,6 +17,7 @@ from trainables.data import AnyData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
 from trainables.errors import ConfigError, explain
+from trainables.files import document
 from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
@@ -165,5 +166,9 @@ def make_recipe(fields: Mapping[str, Any], what: str = "recipe") -> Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """A recipe from a YAML (or JSON) file."""
-    return make_recipe(load_mapping(path, "recipe"), f"recipe {path}")
+    """A recipe from a YAML or JSON file; Damaged where a run's recipe.json does not match its checksum."""
+    if path.suffix == ".json":
+        fields = document.read(path, f"restore it, or delete {path.parent} if it is a run's folder")
+    else:
+        fields = load_mapping(path, "recipe")
+    return make_recipe(fields, f"recipe {path}")

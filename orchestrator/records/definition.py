@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from orchestrator.records.folders import StudyFolder
 from search_spaces.study import Study
 from trainables.errors import UserError, did_you_mean
-from trainables.files import atomic
+from trainables.files import document
 
 _CHANGEABLE = {"description", "compute"}  # fields that cannot mix results; search.trials may grow
 
@@ -27,7 +26,7 @@ class Definition:
 
 def define(study: Study, folder: StudyFolder, search_storage: str = "") -> Definition:
     """Write the study's definition, or check that it fits the one there."""
-    if not folder.definition.exists():
+    if not folder.definition.exists() and not folder.trials():
         return _write(Definition(study, uuid.uuid4().hex, search_storage), folder)
     earlier = recall(folder)
     if earlier.search_storage != search_storage:
@@ -47,18 +46,18 @@ def define(study: Study, folder: StudyFolder, search_storage: str = "") -> Defin
 
 def recall(folder: StudyFolder) -> Definition:
     """The definition of a study that has been run."""
-    if not folder.definition.exists():
+    if not folder.definition.exists() and not folder.trials():
         known = sorted(path.parent.name for path in folder.root.parent.glob("*/study.json"))
         raise UserError(
             f"study '{folder.root.name}': has not been run in {folder.root.parent}. Studies: {', '.join(known) or 'none'}."
             f"{did_you_mean(folder.root.name, known)}"
         )
-    known_fields = json.loads(folder.definition.read_text())
+    known_fields = document.read(folder.definition, f"restore it, or move the folder {folder.root} away; what was trained is in the store")
     return Definition(**{**known_fields, "study": Study.model_validate(known_fields["study"])})
 
 
 def _write(definition: Definition, folder: StudyFolder) -> Definition:
-    atomic.write_text(folder.definition, json.dumps({**vars(definition), "study": definition.study.model_dump(mode="json")}, indent=1))
+    document.write(folder.definition, {**vars(definition), "study": definition.study.model_dump(mode="json")}, indent=1)
     return definition
 
 

@@ -34,18 +34,17 @@ def warnings_noted(folder: Path) -> Iterator[None]:
 
 
 def lines(folder: Path) -> list[str]:
-    """The events as text; a line that a crash cut short is left out."""
+    """The events as text; a line that is cut short or damaged is left out."""
     path = folder / _NAME
     if not path.exists():
         return []
     shown = []
-    for text in path.read_text().splitlines():
+    for text in path.read_text(errors="replace").splitlines():
         try:
-            event = json.loads(text)
-        except ValueError:
+            event = dict(json.loads(text))
+            when, name = datetime.fromtimestamp(event.pop("time")).isoformat(" ", "seconds"), str(event.pop("event"))
+        except (ValueError, TypeError, KeyError, OverflowError, OSError):
             continue
-        when = datetime.fromtimestamp(event.pop("time")).isoformat(" ", "seconds")
-        name = event.pop("event")
         details = "  ".join(f"{key}={value}" if key != "message" else str(value) for key, value in event.items())
         shown.append(f"{when}  {name:<10}  {details}")
     return shown

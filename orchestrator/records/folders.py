@@ -25,8 +25,8 @@ from typing import Any, Literal
 from filelock import Timeout
 
 from orchestrator.records.locks import lock_at
-from trainables.errors import UserError
-from trainables.files import atomic
+from trainables.errors import Damaged, UserError
+from trainables.files import document
 from trainables.files.storage import is_local
 
 Training = Literal["running", "completed", "stopped", "failed", "infeasible"]
@@ -119,11 +119,13 @@ class StudyFolder:
 
     def recorded_trials(self) -> int:
         """Number of trials up to which everything has reached Optuna and MLflow."""
-        path = self.root / "recorded.json"
-        return int(_read(path)["trials"]) if path.exists() else 0
+        try:
+            return int(document.read(self.root / "recorded.json", "")["trials"])
+        except Damaged:
+            return 0  # not yet, or not known: recording once more changes nothing
 
     def write_recorded(self, trials: int) -> None:
-        atomic.write_text(self.root / "recorded.json", json.dumps({"trials": trials}))
+        document.write(self.root / "recorded.json", {"trials": trials})
 
     def trials(self) -> list[TrialFolder]:
         """Trials with a record, by number."""
@@ -187,30 +189,31 @@ class TrialFolder:
 
     @property
     def record(self) -> TrialRecord:
-        return TrialRecord(**_read(self.root / "trial.json"))
+        return TrialRecord(**document.read(self.root / "trial.json", f"restore it, or delete {self.root} to run that trial again"))
 
     def write_record(self, record: TrialRecord) -> None:
-        atomic.write_text(self.root / "trial.json", json.dumps(asdict(record)))
+        document.write(self.root / "trial.json", asdict(record))
 
     @property
     def sweep(self) -> SweepRecord | None:
         path = self.root / "sweep.json"
-        return SweepRecord(**_read(path)) if path.exists() else None
+        return SweepRecord(**document.read(path, "restore it, or delete it to sweep that trial again")) if path.exists() else None
 
     def write_sweep(self, record: SweepRecord) -> None:
-        atomic.write_text(self.root / "sweep.json", json.dumps(asdict(record)))
+        document.write(self.root / "sweep.json", asdict(record))
 
     def write_further_sweep(self, record: SweepRecord) -> Path:
         """Keep a sweep that was asked for after the trial's own; it never changes the trial's score."""
         text = json.dumps(asdict(record))
         path = self.root / "sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        atomic.write_text(path, text)
+        document.write(path, asdict(record))
         return path
 
     @property
     def further_sweeps(self) -> dict[str, SweepRecord]:
         """By file name."""
-        return {path.name: SweepRecord(**_read(path)) for path in sorted((self.root / "sweeps").glob("*.json"))}
+        found = sorted((self.root / "sweeps").glob("*.json"))
+        return {path.name: SweepRecord(**document.read(path, "restore it or delete it; snrlab sweep makes it again")) for path in found}
 
     def samples(self, point: Mapping[str, Any]) -> Path:
         """Contact sheet of a sweep's point."""
@@ -222,11 +225,3 @@ class TrialFolder:
     def tracked(self) -> Path:
         """How much of the above the tracking server has confirmed."""
         return self.root / "tracking.json"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        advice = f"restore it, or delete the folder {path.parent} to run that trial again"
-        raise UserError(f"{path}: cannot be read ({error}); {advice}") from None

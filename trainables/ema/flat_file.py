@@ -17,10 +17,11 @@ import torch
 import xxhash
 from torch import Tensor
 
-from trainables.errors import ConfigError, UserError
+from trainables.errors import ConfigError, Damaged, UserError
 from trainables.files.storage import read_header, storage_of
 
 BLOCK = 1 << 20  # values per checksum
+WAY_OUT = "restore it, or delete the run's folder to train again, with the same numbers"
 DTYPES = {"fp32": ("F32", torch.float32), "fp16": ("F16", torch.float16)}
 _BY_CODE = dict(DTYPES.values())
 
@@ -43,7 +44,7 @@ class FlatFile:
     def read_into(self, buffer: memoryview, start: int) -> None:
         """Fill a buffer of bytes with the values from `start` on."""
         if storage_of(self.location).read_into(self.location, buffer, self._offset(start)) < len(buffer):
-            raise UserError(f"{self.location}: this snapshot ends too early; delete it or restore it")
+            raise Damaged(f"{self.location}: this snapshot ends too early; {WAY_OUT}")
 
     def read(self, start: int = 0, stop: int | None = None) -> Tensor:
         """The values [start, stop) as stored."""
@@ -71,6 +72,10 @@ def checksum(values: Tensor) -> str:
     return str(xxhash.xxh3_64_hexdigest(bytes_of(values)))
 
 
+def _header_checksum(metadata: dict[str, str]) -> str:
+    return str(xxhash.xxh3_64_hexdigest(json.dumps(metadata, sort_keys=True).encode()))
+
+
 def bytes_of(values: Tensor) -> memoryview:
     """The memory of a contiguous tensor."""
     return values.view(torch.uint8).numpy().data.cast("B")
@@ -81,13 +86,15 @@ def open_flat(location: str) -> FlatFile:
     try:
         header, first_byte, total = read_header(location)
         entry, metadata = header["vector"], dict(header["__metadata__"])
+        if metadata.pop("header_checksum", None) not in (None, _header_checksum(metadata)):  # there was none in earlier versions
+            raise ValueError("its header does not match its checksum")
         sums = tuple(metadata.pop("checksums").split())
         flat = FlatFile(location, entry["shape"][0], _BY_CODE[entry["dtype"]], first_byte, sums, metadata)
         whole = flat.first_byte + flat.stored_bytes
         if total != whole or len(sums) != -(-flat.size // BLOCK):
             raise ValueError(f"it has {total} bytes, not {whole}")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{location}: this snapshot cannot be read ({error}); delete it or restore it") from None
+        raise Damaged(f"{location}: this snapshot cannot be read ({error}); {WAY_OUT}") from None
     return flat
 
 
@@ -157,6 +164,7 @@ class FlatWriter:
 
     def _header(self, checksums: list[str]) -> bytes:
         entry = {"dtype": self._code, "shape": [self._size], "data_offsets": [0, self._size * self._dtype.itemsize]}
-        text = json.dumps({"__metadata__": {**self._metadata, "checksums": " ".join(checksums)}, "vector": entry}).encode()
+        metadata = {**self._metadata, "checksums": " ".join(checksums)}
+        text = json.dumps({"__metadata__": {**metadata, "header_checksum": _header_checksum(metadata)}, "vector": entry}).encode()
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text

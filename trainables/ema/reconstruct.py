@@ -18,11 +18,11 @@ import torch
 import xxhash
 from torch import Tensor
 
-from trainables.ema.flat_file import BLOCK, FlatWriter, bytes_of
+from trainables.ema.flat_file import BLOCK, WAY_OUT, FlatWriter, bytes_of
 from trainables.ema.reliability import Reliability, reliability
 from trainables.ema.snapshots import Snapshot, snapshot_name
 from trainables.ema.solve import Solver, solve_posthoc_coefficients
-from trainables.errors import ConfigError, UserError
+from trainables.errors import ConfigError, Damaged
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Plan:
     def _check(self, hashes: Sequence[xxhash.xxh3_64], block: int) -> None:
         for snapshot, running in zip(self.snapshots, hashes, strict=True):
             if running.hexdigest() != snapshot.file.checksums[block]:
-                raise UserError(f"{snapshot.file.location}: is damaged (checksum of block {block}); restore or delete it")
+                raise Damaged(f"{snapshot.file.location}: is damaged (checksum of block {block}); {WAY_OUT}")
 
     def vectors(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """The averages themselves, float32 [K, stop - start], in memory."""

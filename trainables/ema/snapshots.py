@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.ema.flat_file import FlatFile, open_flat, write_flat
+from trainables.ema.flat_file import WAY_OUT, FlatFile, open_flat, write_flat
 from trainables.ema.profile import sigma_rel_to_gamma, walk_correlation
-from trainables.errors import UserError
+from trainables.errors import Damaged, UserError
 from trainables.files.storage import storage_of
 
 _NAME = "images-{images:012d}-sigma_rel-{sigma_rel:.4f}.safetensors"
@@ -68,7 +68,7 @@ def list_snapshots(folder: Path | str) -> list[Snapshot]:
             known = file.metadata
             found.append(Snapshot(int(known["images"]), float(known["sigma_rel"]), float(known["rms"]), float(known["lag"]), file))
         except (KeyError, ValueError) as error:
-            raise UserError(f"{location}: this snapshot does not say which average it is ({error}); delete it or restore it") from None
+            raise Damaged(f"{location}: this snapshot does not say which average it is ({error}); {WAY_OUT}") from None
     return sorted(found, key=lambda s: (s.images, s.sigma_rel))
 
 

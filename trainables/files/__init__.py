@@ -1,1 +1,1 @@
-"""Files on disks and in object storage: atomic writes, YAML."""
+"""Files on disks and in object storage: atomic writes, records with checksums, YAML."""

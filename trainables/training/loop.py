@@ -17,7 +17,7 @@ from trainables.ema.snapshots import write_snapshot
 from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, TrainingFailed
 from trainables.evaluation.scoring import evaluator_of
-from trainables.files import atomic
+from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import one_hot
 from trainables.networks.modules.magnitude import project_weights
@@ -30,6 +30,7 @@ from trainables.training.checkpoint import Counters
 from trainables.training.diagnostics import Diagnostics
 from trainables.training.optimiser_state import optimiser_tensors
 from trainables.training.progress import Progress
+from trainables.training.resume import state_of
 
 SNAPSHOTS = "snapshots"
 
@@ -91,7 +92,7 @@ class _Run:
         self.losses: list[float] = []
         self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
-            atomic.write_text(folder / "recipe.json", recipe.canonical_json)
+            document.write(folder / "recipe.json", recipe.model_dump(mode="json"))
             metrics_log.drop_after(folder, self.counters.images)
 
     @property
@@ -243,7 +244,7 @@ class _Run:
         return head.to(self.ranks.device) if head else None
 
     def _restore(self) -> None:
-        stored = checkpoint.load(self.folder, self.recipe.stage_key)
+        stored = state_of(self.folder, self.recipe, self.recipe.stage_key)
         if stored:
             self.counters, tensors = stored
             self.draws.restore({k.removeprefix("draws/"): v for k, v in tensors.items() if k.startswith("draws/")})

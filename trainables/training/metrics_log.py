@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from trainables.files import atomic, storage
+from trainables.files import atomic
+from trainables.files.line_log import append_line, read_lines, write_lines
 
 _NAME = "metrics.jsonl"
 
 
+def path(folder: Path) -> Path:
+    return folder / _NAME
+
+
 def append(folder: Path, row: dict[str, Any]) -> None:
     """Add one row and force it to the disk."""
-    storage.append_text(folder / _NAME, json.dumps(row) + "\n")
+    append_line(path(folder), row)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All whole rows; a last line that was cut off by a crash is left out."""
-    path = folder / _NAME
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    """All whole rows; a last line that was cut off by a crash is left out. Damaged where another one is damaged."""
+    return read_lines(path(folder), f"delete the folder {folder} to train again, with the same numbers")
+
+
+def reaches(folder: Path, images: int) -> bool:
+    """Whether there is a row for this number of images; Damaged where a row is damaged."""
+    return any(row["images"] == images for row in read(folder))
 
 
 def copy(source: Path, target: Path) -> None:
     """The rows of one folder in another; never a link, because rows are appended."""
-    if (source / _NAME).exists():
-        atomic.write_bytes(target / _NAME, (source / _NAME).read_bytes())
+    if path(source).exists():
+        atomic.write_bytes(path(target), path(source).read_bytes())
 
 
 def drop_after(folder: Path, images: int) -> None:
-    """Forget rows later than the checkpoint that a run goes on from; they will be written again."""
-    rows = read(folder)
-    kept = [row for row in rows if row["images"] <= images]
-    if (folder / _NAME).exists():
-        atomic.write_text(folder / _NAME, "".join(json.dumps(row) + "\n" for row in kept))
+    """Forget rows later than the checkpoint that a run goes on from (all where it begins anew); they will be written again."""
+    if path(folder).exists():
+        write_lines(path(folder), [row for row in read(folder) if row["images"] <= images] if images else [])

@@ -1,0 +1,42 @@
+"""Where a run goes on: from its checkpoint if everything it has left is there, else from the start, with the same numbers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.ema.flat_file import WAY_OUT, open_flat
+from trainables.ema.snapshots import snapshot_name
+from trainables.errors import Damaged
+from trainables.recipe import Recipe
+from trainables.training import checkpoint, metrics_log
+from trainables.training.checkpoint import Counters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def state_of(folder: Path, recipe: Recipe, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
+    """Counters and tensors to go on from; None, with a warning if there was something, to begin at the start.
+
+    Stored averages are looked at by their headers alone; their values are checked by the sweep, which reads them anyway.
+    UserError where the checkpoint is of another recipe.
+    """
+    try:
+        stored = checkpoint.load(folder, key)
+        if stored:
+            check_whole(folder, recipe, stored[0].images)
+    except Damaged as error:
+        logging.getLogger(__name__).warning("%s; this run begins at the start", error)
+        return None
+    return stored
+
+
+def check_whole(folder: Path, recipe: Recipe, images: int) -> None:
+    """Damaged where what a run has written up to this number of images is not all there."""
+    if images and not metrics_log.reaches(folder, images):
+        raise Damaged(f"{metrics_log.path(folder)}: ends before {images} images, which were trained; {WAY_OUT}")
+    for time in range(recipe.ema.snapshot_every, images + 1, recipe.ema.snapshot_every):
+        for sigma_rel in recipe.ema.sigma_rels:
+            open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
