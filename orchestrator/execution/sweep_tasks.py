@@ -88,7 +88,7 @@ def prepare(recipe_json: str, cache: str, threads: int) -> None:
     from trainables.evaluation.scoring import evaluator_of
 
     torch.set_num_threads(threads)
-    evaluator_of(make_recipe(json.loads(recipe_json)), Path(cache)).warm_up()
+    evaluator_of(make_recipe(json.loads(recipe_json)), place(cache)).warm_up()
 
 
 def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -> Any:
@@ -130,7 +130,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
         cost = network_cost(recipe)
         averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
         with events.warnings_noted(folder.root):
-            result = sweep(recipe, folder.root, Path(cache), wanted, averages, device)
+            result = sweep(recipe, folder.root, place(cache), wanted, averages, device)
     except UserError as error:
         events.note(folder.root, "failed", message=str(error))
         return SweepRecord(metric, error=str(error))

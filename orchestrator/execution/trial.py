@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -26,7 +25,7 @@ class Trial(tune.Trainable):
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
         self, config: dict[str, Any], study: Study, dispatcher: ActorHandle, folder: str, cache: str, store: str
     ) -> None:
-        self._study, self._cache, self._store = study, Path(cache), Store(place(store))
+        self._study, self._cache, self._store = study, place(cache), Store(place(store))
         self._trials = place(folder)
         self._group = make_group(study.compute, dispatcher, self._trials.parent / "ray")
         self._begin(config)

@@ -178,7 +178,7 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
         recipe = make_recipe(json.loads(assignment.recipe_json))
         folder = place(assignment.folder)
         with events.warnings_noted(folder):
-            for progress in train(recipe, folder, Path(assignment.cache), ranks):
+            for progress in train(recipe, folder, place(assignment.cache), ranks):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))

@@ -55,8 +55,8 @@ class WorkFolder:
 
     @property
     def cache(self) -> Path:
-        """Feature networks and reference statistics: of each machine by itself where the work folder is elsewhere."""
-        return self.root / "cache" if is_local(self.root) else Path.home() / ".cache" / "snrlab"
+        """Feature networks and reference statistics, the same ones for all machines."""
+        return self.root / "cache"
 
     def study(self, name: str) -> StudyFolder:
         return StudyFolder(self.root / name)

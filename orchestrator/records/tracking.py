@@ -118,7 +118,7 @@ class MlflowWriter:
             sent.run_id = self._trial_run(record).id
             batch.params = flatten(self._study.recipe(record.values).model_dump(mode="json"))
         for row in rows[sent.rows :]:
-            batch.add({key: value for key, value in row.items() if key not in ("images", "time")}, row["images"], row["time"])
+            batch.add({k: v for k, v in row.items() if k not in ("images", "time", "feature_hash")}, row["images"], row["time"])
         sent.rows = len(rows)
         if sweep and not sent.swept:
             self._log_points(sent.run_id, folder, record, sweep)

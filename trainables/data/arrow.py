@@ -12,20 +12,25 @@ from pydantic import Field
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError
 from trainables.files import atomic
+from trainables.files.content import LocalPath
 
 
 class Arrow(DataSource):
     """What `snrlab data import` writes; nothing is copied or decoded when it is read."""
 
     kind: Literal["arrow"] = "arrow"
-    path: str = Field(description="file written by `snrlab data import`")
+    path: LocalPath = Field(description="file written by `snrlab data import`")
     verify: bool = Field(False, description="hash the content before use")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"path": (self.path,)}
 
     def read(self) -> ImageData:
         import pyarrow as pa
 
         try:
-            table = pa.ipc.open_file(pa.memory_map(self.path)).read_all()
+            table = pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()
             known = json.loads(table.schema.metadata[b"snrlab"])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise UserError(f"data: {self.path}: is not a file that `snrlab data import` wrote ({error})") from None

@@ -14,6 +14,8 @@ class Digits(DataSource):
 
     kind: Literal["digits"] = "digits"
 
+    stated = "1,797 of the optical digits of the UCI repository, as scikit-learn has them since 0.13"
+
     def read(self) -> ImageData:
         from sklearn.datasets import load_digits
 

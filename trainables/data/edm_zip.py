@@ -14,6 +14,7 @@ from pydantic import Field
 from trainables.data.decode import decode
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError
+from trainables.files.content import LocalPath
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -22,9 +23,13 @@ class EdmZip(DataSource):
     """Images named anywhere in the archive; `dataset.json` holds {"labels": [[name, label], ...]} or null."""
 
     kind: Literal["edm_zip"] = "edm_zip"
-    path: str = Field(description="zip file")
+    path: LocalPath = Field(description="zip file")
     labelled: bool = Field(True, description="whether to use the labels")
     on_bad: Literal["fail", "skip"] = Field("fail", description="what to do with an image that cannot be decoded")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"path": (self.path,)}
 
     def read(self) -> ImageData:
         try:
@@ -40,7 +45,7 @@ class EdmZip(DataSource):
                 images = np.stack([np.load(io.BytesIO(archive.read(n)), allow_pickle=False) for n in names]).astype(np.float32)
                 kept = np.arange(len(names))
             else:
-                images, kept = decode(((n, archive.read(n)) for n in names), self.path, self.on_bad)
+                images, kept = decode(((n, archive.read(n)) for n in names), str(self.path), self.on_bad)
         return ImageData(images, labels[kept], classes=int(labels.max()) + 1 if self.labelled else 0)
 
     def _labels(self, archive: zipfile.ZipFile, names: list[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,15 +10,20 @@ from pydantic import Field
 
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError
+from trainables.files.content import LocalPath
 
 
 class Latents(DataSource):
     """Precomputed latents in safetensors ("latents" [N,C,H,W], optionally "labels" [N])."""
 
     kind: Literal["latents"] = "latents"
-    path: str = Field(description="safetensors file")
+    path: LocalPath = Field(description="safetensors file")
     scale: float = Field(1.0, gt=0, description="scale of the autoencoder: stored values are divided by it")
     shift: float = Field(0.0, description="shift of the autoencoder: added after the scale")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"path": (self.path,)}
 
     def read(self) -> ImageData:
         from safetensors import SafetensorError

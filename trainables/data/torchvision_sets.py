@@ -11,6 +11,7 @@ from pydantic import Field
 from trainables.data.decode import decode
 from trainables.data.images import DataSource, ImageData
 from trainables.errors import UserError
+from trainables.files.content import LocalPath
 
 
 class Torchvision(DataSource):
@@ -18,9 +19,19 @@ class Torchvision(DataSource):
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal["CIFAR10", "MNIST", "FashionMNIST"] = Field(description="name of the data set")
-    root: str = Field(description="folder that holds it, or into which it is fetched")
+    root: LocalPath = Field(description="folder that holds it, or into which it is fetched")
     split: Literal["train", "test"] = Field("train", description="which part")
     download: bool = Field(False, description="fetch it from its publisher if it is not there")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        if not self._found() and self.download:
+            self.read()
+        return {"root": self._found()}
+
+    def _found(self) -> tuple[Path, ...]:
+        folder = self.root / ("cifar-10-batches-py" if self.name == "CIFAR10" else f"{self.name}/raw")  # torchvision's own names
+        return tuple(path for path in sorted(folder.glob("*")) if path.is_file())
 
     def read(self) -> ImageData:
         import torchvision
@@ -39,8 +50,12 @@ class ImageFolder(DataSource):
     """One sub-folder per class, any format that Pillow reads; all images must have one size."""
 
     kind: Literal["image_folder"] = "image_folder"
-    root: str = Field(description="folder with a sub-folder per class")
+    root: LocalPath = Field(description="folder with a sub-folder per class")
     on_bad: Literal["fail", "skip"] = Field("fail", description="what to do with an image that cannot be decoded")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"root": tuple(path for path in sorted(self.root.rglob("*")) if path.is_file())}
 
     def read(self) -> ImageData:
         from torchvision.datasets import ImageFolder as Finder
@@ -49,7 +64,7 @@ class ImageFolder(DataSource):
             samples = Finder(self.root, loader=Path.read_bytes).samples
         except (FileNotFoundError, OSError) as error:
             raise UserError(f"data: {self.root}: {error}; it needs a sub-folder with images for each class") from None
-        images, kept = decode(((str(path), Path(path).read_bytes()) for path, _ in samples), self.root, self.on_bad)
+        images, kept = decode(((str(path), Path(path).read_bytes()) for path, _ in samples), str(self.root), self.on_bad)
         labels = np.asarray([label for _, label in samples], dtype=np.int64)
         return ImageData(images, labels[kept], classes=int(labels.max()) + 1)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from trainables.data import DataSource, ImageData
+from trainables.data import ImageData
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
 from trainables.metrics.reference import Reference
@@ -33,28 +32,29 @@ class Score:
     standard_error: float  # of the distance, from the influence of single images; NaN where there are too few
     influence: np.ndarray | None = field(repr=False)  # of each image on the distance [N]; comparable between scores of the same latents
     examples: np.ndarray = field(repr=False)  # raw values [up to 64, C, H, W]
+    feature_hash: str = ""  # of the feature network of the distance
 
 
 class Evaluator:
     """Bound to one data set and evaluation; what real images are compared by is computed once."""
 
-    def __init__(self, data: ImageData, settings: Evaluation, cache: Path) -> None:
+    def __init__(self, data: ImageData, settings: Evaluation, cache: Path, pulse: Callable[[], None] = lambda: None) -> None:
         self.data, self.settings = data, settings
         spaces: Sequence[Features] = (settings.features, *settings.also)
         self.metric = spaces[0].metric
-        self._references = [Reference(space, data, cache) for space in spaces]
+        self._references = [Reference(space, data, cache, pulse) for space in spaces]
 
     def warm_up(self) -> None:
         """Compute (or load) what real images are compared by."""
         for reference in self._references:
-            _ = reference.statistics
+            reference.statistics()
 
     def score(self, denoiser: Denoiser, samples: int, weaker: Denoiser | None = None, *, guidance: Guidance | None = None,
-              latents: int = 0, interim: bool = False) -> Score:
+              latents: int = 0, interim: bool = False, pulse: Callable[[], None] = lambda: None) -> Score:
         """Generate `samples` images; image i is the same whatever the number of images, batches or workers.
 
         `weaker` is the guide where guidance asks for one; without one, sampling is not guided.  `latents` numbers
-        independent sets of noise.  An `interim` score is the distance in the first feature space alone.
+        independent sets of noise.  An `interim` score is the distance in the first feature space alone.  `pulse` is called with each batch.
         """
         references = self._references[:1] if interim else self._references
         extracted: list[list[Extracted]] = [[] for _ in references]
@@ -66,6 +66,7 @@ class Evaluator:
                 parts.append(reference.extract(images))
             if first < GRID_IMAGES:
                 examples.append(images)
+            pulse()
         metrics: dict[str, float] = {}
         for parts, reference in zip(reversed(extracted), reversed(references), strict=True):
             made = Extracted(
@@ -73,14 +74,16 @@ class Evaluator:
                 np.concatenate([p.logits for p in parts if p.logits is not None]) if parts[0].logits is not None else None,
             )
             statistics = reference.statistics_of(made.features)
-            distance = frechet(statistics, reference.statistics)
+            true = reference.statistics(pulse)
+            distance = frechet(statistics, true)
             metrics[reference.metric] = distance.value
             if not interim:
                 metrics[f"residue_{reference.metric}"] = distance.residue
-                metrics |= sample_metrics(self.settings.sample_metrics, made, reference.real, reference.statistics, reference.space)
-        weights = None if interim else influence(made.features, statistics, reference.statistics)
+            if not interim and self.settings.sample_metrics:
+                metrics |= sample_metrics(self.settings.sample_metrics, made, reference.real(pulse), true, reference.space)
+        weights = None if interim else influence(made.features, statistics, true)
         error = float(weights.std() / np.sqrt(samples)) if weights is not None else float("nan")
-        return Score(metrics[self.metric], metrics, error, weights, np.concatenate(examples)[:GRID_IMAGES])
+        return Score(metrics[self.metric], metrics, error, weights, np.concatenate(examples)[:GRID_IMAGES], references[0].feature_hash)
 
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,
@@ -103,11 +106,19 @@ class Evaluator:
         return self.data.raw(images / SIGMA_DATA)
 
 
-def evaluator_of(recipe: Recipe, cache: Path) -> Evaluator:
-    """The evaluator of a recipe; recipes with the same data and evaluation share one per process."""
-    return _evaluator(recipe.data, recipe.evaluation, cache)
+def evaluator_of(recipe: Recipe, cache: Path, pulse: Callable[[], None] = lambda: None) -> Evaluator:
+    """The evaluator of a recipe; recipes with the same data and evaluation share one per process while their files are the same.
+
+    `pulse` is called while a feature network is made.
+    """
+    settings = recipe.evaluation
+    files = (recipe.data.signatures(), *(space.signatures() for space in (settings.features, *settings.also)))
+    key = (recipe.data, settings, str(cache), files)
+    made = _RECENT.pop(key) if key in _RECENT else Evaluator(recipe.data.load(), settings, cache, pulse)
+    _RECENT[key] = made
+    while len(_RECENT) > 2:
+        del _RECENT[next(iter(_RECENT))]
+    return made
 
 
-@lru_cache(maxsize=2)
-def _evaluator(source: DataSource, settings: Evaluation, cache: Path) -> Evaluator:
-    return Evaluator(source.load(), settings, cache)
+_RECENT: dict[Hashable, Evaluator] = {}  # the latest last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -50,6 +50,7 @@ class SweepPoint:
     drift_error: float
     coefficient_norm: float
     storage_error: float
+    feature_hash: str  # of the feature network of the distance
     examples: np.ndarray = field(repr=False)  # uint8 [up to 64, C, H, W]
     repeats: tuple[float, ...] = ()  # the same on fresh latents
 
@@ -88,13 +89,16 @@ def sweep_plan(recipe: Recipe, folder: Path, settings: Sweep) -> Plan:
 
 
 def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: Averages | None = None,
-          device: torch.device | None = None) -> SweepResult:
-    """Score the run's averages; `averages` are those of `sweep_plan`, where they have been made already."""
+          device: torch.device | None = None, pulse: Callable[[], None] = lambda: None) -> SweepResult:
+    """Score the run's averages; `averages` are those of `sweep_plan`, where they have been made already.
+
+    `pulse` is called with each batch of generated images.
+    """
     started = time.perf_counter()
     if averages is None:
         made_by = sweep_plan(recipe, folder, settings)
         averages = Averages(made_by, made_by.vectors())
-    evaluator = _Evaluations(recipe, cache, averages, device or torch.device("cpu"))
+    evaluator = _Evaluations(recipe, cache, averages, device or torch.device("cpu"), pulse)
     weights = settings.guidance_weights or (recipe.evaluation.guidance.weight,)
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
@@ -109,9 +113,9 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
 class _Evaluations:
     """Scores averages of one run; counts how often it did."""
 
-    def __init__(self, recipe: Recipe, cache: Path, averages: Averages, device: torch.device) -> None:
-        self._recipe, self._averages, self._device = recipe, averages, device
-        self._evaluator = evaluator_of(recipe, cache)
+    def __init__(self, recipe: Recipe, cache: Path, averages: Averages, device: torch.device, pulse: Callable[[], None]) -> None:
+        self._recipe, self._averages, self._device, self._pulse = recipe, averages, device, pulse
+        self._evaluator = evaluator_of(recipe, cache, pulse)
         self._main = self._network()
         if recipe.evaluation.compile:
             self._main.network.compile()
@@ -125,7 +129,7 @@ class _Evaluations:
             score, trust = self._score(where, sigma_rel)
             points[sigma_rel] = SweepPoint(
                 where, sigma_rel, score.distance, score.standard_error, score.metrics, trust.profile_error, trust.drift_error,
-                trust.coefficient_norm, trust.storage_error, score.examples,
+                trust.coefficient_norm, trust.storage_error, score.feature_hash, score.examples,
             )
             return Scored(sigma_rel, score.distance, score.influence)
 
@@ -153,7 +157,8 @@ class _Evaluations:
         load_vector(vector, self._main)
         guidance = self._recipe.evaluation.guidance.model_copy(update={"weight": where.guidance_weight})
         weaker = self._guide(where, guidance)
-        return self._evaluator.score(self._main, self._recipe.evaluation.samples, weaker, guidance=guidance, latents=latents), trust
+        samples = self._recipe.evaluation.samples
+        return self._evaluator.score(self._main, samples, weaker, guidance=guidance, latents=latents, pulse=self._pulse), trust
 
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
         if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:
@@ -176,7 +181,7 @@ def point_row(point: SweepPoint) -> dict[str, Any]:
         "sigma_rel": point.sigma_rel, "images": point.slice.images, "guidance_weight": point.slice.guidance_weight,
         "guide_sigma_rel": point.slice.guide_sigma_rel, "distance": point.distance, "standard_error": _finite(point.standard_error),
         "profile_error": point.profile_error, "drift_error": point.drift_error, "coefficient_norm": point.coefficient_norm,
-        "storage_error": point.storage_error,
+        "storage_error": point.storage_error, "feature_hash": point.feature_hash,
         "metrics": {k: v for k, v in point.metrics.items() if math.isfinite(v)},
     }
     if point.repeats:

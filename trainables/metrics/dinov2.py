@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from trainables.data import ImageData
 from trainables.errors import ConfigError
+from trainables.files.content import LocalPath, content_hash
 from trainables.metrics.features import Extracted, Extractor, Features, check_weights, rgb
 
 _BATCH = 32
@@ -21,7 +23,7 @@ class DinoV2(Features):
 
     kind: Literal["dinov2"] = "dinov2"
     model: Literal["vit-s", "vit-b", "vit-l", "vit-g"] = Field("vit-l", description="size of the transformer")
-    weights: Path = Field(description="weights file, as published by its authors (.pth) or by timm (.safetensors)")
+    weights: LocalPath = Field(description="weights file, as published by its authors (.pth) or by timm (.safetensors)")
     sha256: str = Field("", pattern="^[0-9a-fA-F]{0,64}$", description="SHA-256 of the file, or its beginning; empty is any file")
     resolution: int = Field(224, ge=14, multiple_of=14, description="images are resized to this")
 
@@ -37,7 +39,11 @@ class DinoV2(Features):
         how = "Get it from https://github.com/facebookresearch/dinov2, and name it with features.weights."
         check_weights(self.weights, self.sha256, "features dinov2", how)
 
-    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"weights": (self.weights,)}
+
+    def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
         import timm
         import torch
         from torch.nn import functional as F
@@ -62,4 +68,4 @@ class DinoV2(Features):
                 parts.append(net((x - mean) / std).float().cpu().numpy())
             return Extracted(np.concatenate(parts))
 
-        return extract
+        return Extractor(extract, self.hash_of(content_hash(self.files["weights"], cache)))

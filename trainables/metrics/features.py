@@ -12,6 +12,7 @@ import numpy as np
 
 from trainables.data import ImageData
 from trainables.errors import ConfigError
+from trainables.files.content import Signature, signatures
 from trainables.method import Method
 
 
@@ -23,7 +24,15 @@ class Extracted:
     logits: np.ndarray | None = None
 
 
-Extractor = Callable[[np.ndarray], Extracted]  # raw images [N,C,H,W]
+@dataclass(frozen=True)
+class Extractor:
+    """A feature network that is ready for use, with a hash of everything that decides its features but the images."""
+
+    extract: Callable[[np.ndarray], Extracted]  # of raw images [N,C,H,W]
+    hash: str
+
+    def __call__(self, images: np.ndarray) -> Extracted:
+        return self.extract(images)
 
 
 class Features(Method, abc.ABC):
@@ -35,8 +44,8 @@ class Features(Method, abc.ABC):
         """Name of the Fréchet distance in this feature space."""
 
     @abc.abstractmethod
-    def prepare(self, data: ImageData, cache: Path) -> Extractor:
-        """The extractor for a data set; `cache` is a folder for what is worth keeping between runs."""
+    def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
+        """The extractor for a data set; `cache` is a folder for what is worth keeping between runs, `pulse` is called meanwhile."""
 
     @property
     def space(self) -> str:
@@ -47,9 +56,18 @@ class Features(Method, abc.ABC):
         """ConfigError where a file is missing or is not the right one; called before anything is started."""
 
     @property
-    def key(self) -> str:
-        """Hash of everything that decides the features, but for the data."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Files whose content decides the features, by the field that names them."""
+        return {}
+
+    def signatures(self) -> tuple[Signature, ...]:
+        """What shows without reading that the files are the same as before."""
+        return signatures(path for files in self.files.values() for path in files)
+
+    def hash_of(self, content: str) -> str:
+        """SHA-256, hexadecimal, of the settings and of the content of weights, wherever they lie."""
+        settings = self.model_dump_json(exclude={*self.files, "sha256"})
+        return hashlib.sha256(f"{settings}\0{content}".encode()).hexdigest()
 
 
 def check_weights(path: Path, sha256: str, what: str, how_to_get: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
@@ -11,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from trainables.data import ImageData
+from trainables.files.content import LocalPath, content_hash
 from trainables.metrics.features import Extracted, Extractor, Features, check_weights, rgb
 
 _FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -22,7 +24,7 @@ class Inception(Features):
     """Features of the last pooling layer, 2048 of them; FID in the proper sense when the weights are the published ones."""
 
     kind: Literal["inception"] = "inception"
-    weights: Path | None = Field(None, description="weights file; default: torch's own cache of downloads")
+    weights: LocalPath | None = Field(None, description="weights file; default: torch's own cache of downloads")
     sha256: str = Field("6726825d", pattern="^[0-9a-fA-F]{0,64}$", description="SHA-256 of the file, or its beginning; empty is any file")
 
     @property
@@ -36,7 +38,11 @@ class Inception(Features):
     def check_files(self) -> None:
         check_weights(self._path(), self.sha256, "features inception", f"Get it from {_URL}, or name a file with features.weights.")
 
-    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        return {"weights": (self._path(),)}
+
+    def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
         import torch
 
         self.check_files()
@@ -51,14 +57,14 @@ class Inception(Features):
             features, logits = (torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True))
             return Extracted(features, logits)
 
-        return extract
+        return Extractor(extract, self.hash_of(content_hash(self.files["weights"], cache)))
 
     def _path(self) -> Path:
         if self.weights is not None:
             return self.weights
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints" / _FILE
+        # torch.hub's own rule, without torch: https://docs.pytorch.org/docs/stable/hub.html#where-are-my-downloaded-models-saved
+        caches = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+        return Path(os.environ.get("TORCH_HOME", Path(caches) / "torch")) / "hub" / "checkpoints" / _FILE
 
 
 def _network(path: Path) -> Any:

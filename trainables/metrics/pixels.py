@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +24,9 @@ class Pixels(Features):
     def metric(self) -> str:
         return "fd_pixels"
 
-    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+    def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
         if np.prod(data.shape) > _MOST:
             raise ConfigError(
                 f"features pixels: images of {data.shape} have {np.prod(data.shape)} values; a covariance of more than {_MOST} is refused"
             )
-        return lambda images: Extracted(data.for_features(images).reshape(len(images), -1))
+        return Extractor(lambda images: Extracted(data.for_features(images).reshape(len(images), -1)), self.hash_of(""))

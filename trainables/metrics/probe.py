@@ -5,20 +5,23 @@ Good for ranking runs on one data set where no pretrained network fits (8x8 digi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from filelock import FileLock
 from pydantic import Field
 
 from trainables.data import ImageData
 from trainables.errors import ConfigError
+from trainables.files.cache import cached_arrays
 from trainables.metrics.features import Extracted, Extractor, Features
 from trainables.randomness import Shuffle, torch_seed
 
 if TYPE_CHECKING:
     from torch import nn
+
+VERSION = 1  # of what the same settings and data give; a stored value in the tests says when to raise it
 
 _BATCH = 128
 _SEED = 0  # part of the metric's definition, not of a study
@@ -35,23 +38,20 @@ class Probe(Features):
     def metric(self) -> str:
         return "fd_probe"
 
-    def prepare(self, data: ImageData, cache: Path) -> Extractor:
+    def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
         import torch
-        from safetensors.torch import load_file, save_file
-
-        from trainables.files import atomic
 
         if not data.classes:
             raise ConfigError("features probe: is a classifier, and needs data with labels; use pixels or inception")
-        path = cache / f"probe-{self.dim}-{self.steps}-{data.key[:16]}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
         net = _classifier(data.shape[0], self.dim, data.classes)
-        with FileLock(path.with_suffix(".lock")):
-            if path.exists():
-                net.load_state_dict(load_file(path))
-            else:
-                self._train(net, data)
-                atomic.write_with(path, lambda temporary: save_file(net.state_dict(), temporary))
+
+        def trained() -> dict[str, np.ndarray]:
+            self._train(net, data, pulse)
+            return {name: value.numpy() for name, value in net.state_dict().items()}
+
+        name = f"probe-{VERSION}-{self.dim}-{self.steps}-{data.key[:16]}"
+        weights, found = cached_arrays(cache, name, trained, pulse)
+        net.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
         net.eval()
         body = net[:-1]
 
@@ -59,9 +59,9 @@ class Probe(Features):
         def extract(images: np.ndarray) -> Extracted:
             return Extracted(body(torch.from_numpy(data.for_features(images))).numpy())
 
-        return extract
+        return Extractor(extract, self.hash_of(f"{VERSION} {found}"))
 
-    def _train(self, net: nn.Sequential, data: ImageData) -> None:
+    def _train(self, net: nn.Sequential, data: ImageData, pulse: Callable[[], None]) -> None:
         import torch
 
         with torch.random.fork_rng(devices=[]):
@@ -80,6 +80,7 @@ class Probe(Features):
             loss.backward()
             optimiser.step()
             rate.step()
+            pulse()
 
 
 def _classifier(channels: int, dim: int, classes: int) -> nn.Sequential:

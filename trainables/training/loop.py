@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainables.ema.snapshots import write_snapshot
 from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, TrainingFailed
-from trainables.evaluation.scoring import evaluator_of
+from trainables.evaluation.scoring import Evaluator, Score, evaluator_of
 from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import one_hot
@@ -44,16 +44,18 @@ class Ranks:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
-def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None) -> Iterator[Progress]:
+def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
+          pulse: Callable[[], None] = lambda: None) -> Iterator[Progress]:
     """Train one recipe into `folder` and yield at each intermediate evaluation; closing the iterator stops early.
 
     A finished run yields its last report again.
 
     Goes on from the folder's checkpoint if there is one, with the same numbers as an unbroken run.  Leaves the recipe,
-    the stored averages and the checkpoint; `cache` keeps what runs share (the feature network).
+    the stored averages and the checkpoint; `cache` keeps what runs share (the feature network).  `pulse` is called at every
+    step and with every batch of generated images: this process is alive.
     Raises ConfigError where the recipe does not fit the data, TrainingFailed after too many non-finite steps.
     """
-    run = _Run(recipe, folder, cache, ranks or Ranks())
+    run = _Run(recipe, folder, cache, ranks or Ranks(), pulse)
     if run.done:
         yield run.recalled()
     while not run.done:
@@ -68,10 +70,10 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None)
 class _Run:
     """The state of one run between two reports."""
 
-    def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, pulse: Callable[[], None] = lambda: None) -> None:
         if recipe.duration.batch_size % ranks.world:
             raise ConfigError(f"duration.batch_size = {recipe.duration.batch_size} cannot be divided among {ranks.world} workers")
-        self.recipe, self.folder, self.cache, self.ranks = recipe, folder, cache, ranks
+        self.recipe, self.folder, self.cache, self.ranks, self.pulse = recipe, folder, cache, ranks, pulse
         self.data = recipe.data.load()
         self.shuffle = Shuffle(recipe.seed, len(self.data.images))
         self.draws = recipe.timesteps.start(recipe.schedule, recipe.seed, recipe.duration.batch_size)
@@ -88,7 +90,7 @@ class _Run:
         self.model: nn.Module = self.denoiser
         if ranks.world > 1:
             self.model = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
-        self.evaluator = evaluator_of(recipe, cache) if ranks.rank == 0 else None  # before training: it may find something missing
+        self.evaluator = evaluator_of(recipe, cache, pulse) if ranks.rank == 0 else None  # before training: it may find something missing
         self.losses: list[float] = []
         self.diagnostics = Diagnostics(recipe, self.denoiser)
         if ranks.rank == 0:
@@ -105,6 +107,7 @@ class _Run:
         self.losses = []
         while self.counters.images < images:
             self._step()
+            self.pulse()
             self.counters.images += batch
             self.ema.update(self.counters.images, batch)
             if self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done:
@@ -113,11 +116,11 @@ class _Run:
     def recalled(self) -> Progress:
         """The last report of a run that was at its end when it was taken up."""
         rows = metrics_log.read(self.folder)
-        last = {key: value for key, value in rows[-1].items() if key not in ("images", "time")} if rows else {}
+        last = {key: value for key, value in rows[-1].items() if key not in ("images", "time", "feature_hash")} if rows else {}
         return Progress(self.counters.images, last, True)
 
     def report(self, images_per_second: float) -> Progress:
-        """Score the widest tracked average, write the checkpoint, and tell."""
+        """Score the tracked averages, write the checkpoint, and tell."""
         metrics = {
             "loss": sum(self.losses) / len(self.losses) if self.losses else math.nan,
             "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images),
@@ -131,14 +134,23 @@ class _Run:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
         evaluator = self.evaluator
         if evaluator:
-            averaged = build_denoiser(self.recipe, self.data).to(self.ranks.device)
-            averaged.load_state_dict(self.denoiser.state_dict())  # buffers are copied, not averaged
-            self.ema.copy_to(max(self.recipe.ema.sigma_rels), averaged)
-            score = evaluator.score(averaged, self.recipe.evaluation.interim_samples, interim=True)
-            metrics[f"interim_{evaluator.metric}"] = score.distance
-            metrics_log.append(self.folder, {"images": self.counters.images, "time": time.time(), **metrics})
+            score, width = self._best_average(evaluator)
+            metrics |= {f"interim_{evaluator.metric}": score.distance, "interim_sigma_rel": width}
+            row = {"images": self.counters.images, "time": time.time(), "feature_hash": score.feature_hash, **metrics}
+            metrics_log.append(self.folder, row)
             checkpoint.save(self.folder, self.recipe.stage_key, self.counters, self._state())
         return Progress(self.counters.images, metrics, self.done)
+
+    def _best_average(self, evaluator: Evaluator) -> tuple[Score, float]:
+        """The best score among the tracked widths on the same latents, and its width."""
+        averaged = build_denoiser(self.recipe, self.data).to(self.ranks.device)
+        averaged.load_state_dict(self.denoiser.state_dict())  # buffers are copied, not averaged
+        scores = []
+        for width in self.recipe.ema.sigma_rels:
+            self.ema.copy_to(width, averaged)
+            score = evaluator.score(averaged, self.recipe.evaluation.interim_samples, interim=True, pulse=self.pulse)
+            scores.append((score, width))
+        return min(scores, key=lambda scored: scored[0].distance)
 
     def _step(self) -> None:
         """One optimiser step on this rank's share of the global batch."""

@@ -46,6 +46,21 @@ def test_same_recipe_same_bits_also_after_being_cut_off(tmp_path: Path, cache: P
     assert list(train(recipe, tmp_path / "b", cache)) == resumed[-1:]  # finished: told again, not done again
 
 
+def test_the_interim_score_is_the_best_of_the_tracked_widths_and_every_step_gives_a_sign_of_life(tmp_path: Path, cache: Path) -> None:
+    signs: list[int] = []
+    for widths in ([0.05], [0.2], [0.05, 0.2]):
+        recipe = make_recipe(tiny_fields(ema={"sigma_rels": widths, "snapshot_every": 64}))
+        list(train(recipe, tmp_path / str(widths), cache, pulse=lambda: signs.append(1)))
+    one, other, both = (metrics_log.read(tmp_path / str(w)) for w in ([0.05], [0.2], [0.05, 0.2]))
+    for a, b, c in zip(one, other, both, strict=True):
+        best = min((a, b), key=lambda row: row["interim_fd_probe"])
+        assert (c["interim_fd_probe"], c["interim_sigma_rel"]) == (best["interim_fd_probe"], best["interim_sigma_rel"])
+    assert len(signs) >= 3 * 8 + 8 and len(both[0]["feature_hash"]) == 64
+    before = len(signs)
+    point = sweep(recipe, tmp_path / str([0.05, 0.2]), cache, Sweep(sigma_rels=(0.1,)), pulse=lambda: signs.append(1)).points[0]
+    assert len(signs) == before + 1 and point.feature_hash == both[0]["feature_hash"]
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path, cache: Path) -> None:
     for seed in (0, 1):
         list(train(make_recipe(tiny_fields(seed=seed)), tmp_path / str(seed), cache))
