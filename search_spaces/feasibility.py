@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from search_spaces.distributions import Distribution, Scalar
 from search_spaces.overrides import with_values
 from search_spaces.space import in_order
-from trainables.errors import ConfigError, did_you_mean, explain
-from trainables.recipe import FAMILIES, Recipe
+from trainables.errors import ConfigError, did_you_mean
+from trainables.explanations import explain
+from trainables.recipe import Recipe
 
 DRAWS = 1_000  # 0.1 s
 _MOST_IMPOSSIBLE = 0.95  # beyond that a search would mostly draw in vain
@@ -110,8 +111,8 @@ def _problem(base: Mapping[str, Any], values: Mapping[str, Scalar]) -> _Problem 
     try:
         Recipe.model_validate(with_values(base, values))
     except ValidationError as error:
-        lines = explain(error, "", FAMILIES, Recipe).splitlines()
-        return _Problem(lines[0].removeprefix(": "), any(p["type"] == "extra_forbidden" for p in error.errors()))
+        lines = explain(error, "", Recipe).splitlines()
+        return _Problem(lines[0], any(p["type"] == "extra_forbidden" for p in error.errors()))
     except ConfigError as error:
         return _Problem(str(error))
     return None

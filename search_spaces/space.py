@@ -40,7 +40,7 @@ def in_order(space: Mapping[str, Distribution]) -> list[str]:
     return ordered
 
 
-def default_range(path: str, base: Recipe, kinds: list[str]) -> dict[str, Any]:
+def default_range(path: str, base: Recipe, kinds: list[Any]) -> dict[str, Any]:
     """The default search range that the method itself states for a field (`auto` in a study file)."""
     *owner, name = path.split(".")
     candidates: list[type] = []
@@ -49,7 +49,8 @@ def default_range(path: str, base: Recipe, kinds: list[str]) -> dict[str, Any]:
         node = getattr(node, part, None)
     if node is not None:
         candidates.append(type(node))
-    candidates += [FAMILIES[owner[-1]][k] for k in kinds if owner and owner[-1] in FAMILIES and k in FAMILIES[owner[-1]]]
+    family = FAMILIES.get(owner[-1], {}) if owner else {}
+    candidates += [family[k] for k in kinds if isinstance(k, str) and k in family]
     for cls in candidates:
         field = getattr(cls, "model_fields", {}).get(name)
         extra = field.json_schema_extra if field else None

@@ -14,13 +14,13 @@ from pydantic import Field, ValidationError, field_validator
 
 from search_spaces import space as spaces
 from search_spaces.consistency import check_search, values_of
-from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.feasibility import Feasibility, check_edges, feasibility
 from search_spaces.overrides import assign, with_values
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
 from trainables.ema.sweep_settings import Sweep
-from trainables.errors import ConfigError, did_you_mean, explain
+from trainables.errors import ConfigError, did_you_mean
+from trainables.explanations import explain
 from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
 from trainables.recipe import Recipe, make_recipe
@@ -114,12 +114,10 @@ FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_s
 def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     """A study from plain data, checked to its edges; a ConfigError has one line per problem."""
     fields = _with_default_ranges(fields, where)
-    families = dict(FAMILIES)
-    families |= dict.fromkeys(fields.get("space") or {}, DISTRIBUTIONS)
     try:
         study = Study.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(explain(error, where, families, Study)) from None
+        raise ConfigError(explain(error, where, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
     check_edges(study.space, study.base, where)
     check_search(study.search, study.space, study.base, base, where)
@@ -133,16 +131,15 @@ def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any
     space = result.get("space")
     if not isinstance(space, dict) or not isinstance(result.get("base", {}), dict):
         return result
-    wanted = {p: v for p, v in space.items() if v == "auto" or (isinstance(v, dict) and v.get("kind") == "auto")}
+    wanted = {p: v for p, v in space.items() if isinstance(p, str) and (v == "auto" or (isinstance(v, dict) and v.get("kind") == "auto"))}
     if wanted:
         base = make_recipe(result.get("base", {}), f"{where}: base")
         result["space"] = dict(space)
         for path, value in wanted.items():
-            when = value.get("when", {}) if isinstance(value, dict) else {}
-            owner = path.rpartition(".")[0]
-            kinds = when.get(f"{owner}.kind", [])
-            kinds = kinds if isinstance(kinds, list) else [kinds]
-            result["space"][path] = {**spaces.default_range(path, base, kinds), "when": when}
+            conditions = {name: condition for name, condition in value.items() if name != "kind"} if isinstance(value, dict) else {}
+            when = conditions.get("when")
+            kinds = when.get(f"{path.rpartition('.')[0]}.kind", []) if isinstance(when, dict) else []
+            result["space"][path] = {**spaces.default_range(path, base, kinds if isinstance(kinds, list) else [kinds]), **conditions}
     return result
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from trainables.errors import ConfigError, did_you_mean, explain
+from trainables.errors import ConfigError, did_you_mean
+from trainables.explanations import explain
 
 Array = Any  # a numpy array or a torch tensor: the maths of schedules and weightings takes both
 
@@ -73,4 +74,4 @@ def build(kinds: Mapping[str, type[M]], family: str, name: str, params: Mapping[
     try:
         return kinds[name](**values)
     except ValidationError as error:
-        raise ConfigError(explain(error, f"{family} {name}", {}, kinds[name])) from None
+        raise ConfigError(explain(error, f"{family} {name}", kinds[name])) from None

@@ -16,7 +16,8 @@ from trainables import timesteps as policies
 from trainables.data import AnyData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
-from trainables.errors import ConfigError, explain
+from trainables.errors import ConfigError
+from trainables.explanations import explain
 from trainables.files import document
 from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
@@ -162,7 +163,7 @@ def make_recipe(fields: Mapping[str, Any], what: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(explain(error, what, FAMILIES, Recipe)) from None
+        raise ConfigError(explain(error, what, Recipe)) from None
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 from trainables.ema.profile import SIGMA_REL_MAX
 from trainables.ema.settings import SigmaRels
 from trainables.ema.solve import Solver
-from trainables.errors import ConfigError, explain
+from trainables.errors import ConfigError
+from trainables.explanations import explain
 from trainables.method import Settings
 
 
@@ -80,7 +81,7 @@ def make_sweep(fields: Mapping[str, Any], what: str = "sweep") -> Sweep:
     try:
         return Sweep.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(explain(error, what, {}, Sweep)) from None
+        raise ConfigError(explain(error, what, Sweep)) from None
 
 
 def parse_lengths(text: str) -> tuple[float, ...]:
