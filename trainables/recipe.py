@@ -146,13 +146,6 @@ class Recipe(Settings):
         return hashlib.sha256(self.canonical_json.encode()).hexdigest()
 
     @property
-    def stage_key(self) -> str:
-        """The key with the length left out: runs with the same one are alike as far as both go."""
-        fields = self.model_dump(mode="json")
-        del fields["duration"]["images"]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    @property
     def variant_key(self) -> str:
         """The key with the seed left out: equal for repetitions of one variant."""
         return self.model_copy(update={"seed": 0}).key

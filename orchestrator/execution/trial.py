@@ -15,6 +15,7 @@ from orchestrator.records.folders import TrialFolder, TrialRecord
 from orchestrator.records.store import Store
 from search_spaces.study import Study
 from trainables.files.storage import place
+from trainables.stage_key import stage_key
 
 
 class Trial(tune.Trainable):
@@ -60,7 +61,9 @@ class Trial(tune.Trainable):
         number, values = config["number"], config["values"]
         self._folder = TrialFolder(self._trials / f"{number:04d}", number)
         self._recipe = recipe = self._study.recipe(values)
-        self._lock, self._taken_up = self._store.lock(recipe), False
+        compute = self._study.compute
+        self._key = stage_key(recipe, self._cache, max(compute.workers, 1), "cuda" if compute.gpus_per_worker else "cpu")
+        self._lock, self._taken_up = self._store.lock(self._key), False
         self._folder.write_record(
             TrialRecord(number, values, recipe.key, recipe.variant_key, training="running", started=time.time())
         )
@@ -71,14 +74,14 @@ class Trial(tune.Trainable):
         self._taken_up = True
         if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
             self._lock.acquire()
-            if images := self._store.take(self._recipe, self._folder.root):
+            if images := self._store.take(self._key, self._recipe, self._folder.root):
                 events.note(self._folder.root, "reused", images=images)
         self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""
         if self._lock.is_locked:
-            self._store.keep(self._recipe, self._folder.root)
+            self._store.keep(self._key, self._recipe, self._folder.root)
             self._lock.release()
 
     def _end(self, training: Any, reason: str = "") -> None:

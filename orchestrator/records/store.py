@@ -52,13 +52,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def lock(self, recipe: Recipe) -> Lock:
+    def lock(self, key: str) -> Lock:
         """Held while the stage is computed, so that others wait for it instead of computing it too."""
-        return lock_at(self.root / f"{recipe.stage_key}.lock")
+        return lock_at(self.root / f"{key}.lock")
 
-    def take(self, recipe: Recipe, folder: Path) -> int:
+    def take(self, key: str, recipe: Recipe, folder: Path) -> int:
         """Put what is kept of a recipe into a trial's empty folder; returns the images that need not be trained."""
-        entry = self._entry(recipe.stage_key)
+        entry = self._entry(key)
         if entry is None or entry.images > recipe.duration.images or checkpoint.exists(folder):
             return 0
         for source in sorted((entry.folder / _SNAPSHOTS).glob("*.safetensors")):
@@ -69,13 +69,13 @@ class Store:
         copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
         return entry.images
 
-    def keep(self, recipe: Recipe, folder: Path) -> None:
-        """Keep what a trial has trained, unless as much is kept already."""
+    def keep(self, key: str, recipe: Recipe, folder: Path) -> None:
+        """Keep what a trial has trained, unless as much is kept already, or data or code have changed since the key was made."""
         images = checkpoint.images(folder)
-        entry = self._entry(recipe.stage_key)
-        if not images or (entry and entry.images >= images):
+        entry = self._entry(key)
+        if not images or checkpoint.stage(folder) != key or (entry and entry.images >= images):
             return
-        final = self.root / recipe.stage_key
+        final = self.root / key
         (final / _ENTRY).unlink(missing_ok=True)
         remove_tree(final)
         for source in sorted((folder / _SNAPSHOTS).glob("*.safetensors")):

@@ -14,7 +14,7 @@ class Digits(DataSource):
 
     kind: Literal["digits"] = "digits"
 
-    stated = "1,797 of the optical digits of the UCI repository, as scikit-learn has them since 0.13"
+    stated = "the 1,797 optical digits of scikit-learn's load_digits"
 
     def read(self) -> ImageData:
         from sklearn.datasets import load_digits

@@ -48,6 +48,14 @@ def images(folder: Path) -> int:
         return 0
 
 
+def stage(folder: Path) -> str:
+    """The stage key of the checkpoint; empty without a whole one."""
+    try:
+        return str(read_header(str(path(folder)))[0]["__metadata__"]["stage_key"])
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
 def save(folder: Path, key: str, counters: Counters, tensors: Mapping[str, Tensor]) -> None:
     """Write the state atomically; the earlier checkpoint stays until the new one is whole."""
     from safetensors.torch import save_file
@@ -68,7 +76,10 @@ def load(folder: Path, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path(folder)}: cannot be read ({error}); delete it to train from the start") from None
     if metadata.get("stage_key") != key:
-        raise UserError(f"{path(folder)}: belongs to another recipe; use another folder or delete it")
+        raise UserError(
+            f"{path(folder)}: belongs to another recipe, to data or code that have changed since, or to another number of workers; "
+            "use another folder, or delete it to train from the start"
+        )
     return counters, tensors
 
 

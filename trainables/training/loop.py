@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainables.ema.snapshots import write_snapshot
 from trainables.ema.tracker import PowerEma
-from trainables.errors import ConfigError, TrainingFailed
+from trainables.errors import ConfigError, TrainingFailed, UserError
 from trainables.evaluation.scoring import Evaluator, Score, evaluator_of
 from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
@@ -23,6 +23,7 @@ from trainables.networks.modules.denoiser import one_hot
 from trainables.networks.modules.magnitude import project_weights
 from trainables.randomness import Shuffle, normal, torch_seed, uniform
 from trainables.recipe import Recipe
+from trainables.stage_key import stage_key
 from trainables.timesteps.policy import Step
 from trainables.training import checkpoint, metrics_log
 from trainables.training.batch import Batch, average_gradients, gather, image_losses
@@ -74,7 +75,10 @@ class _Run:
         if recipe.duration.batch_size % ranks.world:
             raise ConfigError(f"duration.batch_size = {recipe.duration.batch_size} cannot be divided among {ranks.world} workers")
         self.recipe, self.folder, self.cache, self.ranks, self.pulse = recipe, folder, cache, ranks, pulse
+        self.key = self._stage_key()
         self.data = recipe.data.load()
+        if self._stage_key() != self.key:
+            raise UserError("data: the files were changed while they were read; run again when they are complete")
         self.shuffle = Shuffle(recipe.seed, len(self.data.images))
         self.draws = recipe.timesteps.start(recipe.schedule, recipe.seed, recipe.duration.batch_size)
         self.denoiser = build_denoiser(recipe, self.data).to(ranks.device)
@@ -138,7 +142,7 @@ class _Run:
             metrics |= {f"interim_{evaluator.metric}": score.distance, "interim_sigma_rel": width}
             row = {"images": self.counters.images, "time": time.time(), "feature_hash": score.feature_hash, **metrics}
             metrics_log.append(self.folder, row)
-            checkpoint.save(self.folder, self.recipe.stage_key, self.counters, self._state())
+            checkpoint.save(self.folder, self.key, self.counters, self._state())
         return Progress(self.counters.images, metrics, self.done)
 
     def _best_average(self, evaluator: Evaluator) -> tuple[Score, float]:
@@ -255,8 +259,11 @@ class _Run:
             head = self.recipe.weighting.head()
         return head.to(self.ranks.device) if head else None
 
+    def _stage_key(self) -> str:
+        return stage_key(self.recipe, self.cache, self.ranks.world, self.ranks.device.type)
+
     def _restore(self) -> None:
-        stored = state_of(self.folder, self.recipe, self.recipe.stage_key)
+        stored = state_of(self.folder, self.recipe, self.key)
         if stored:
             self.counters, tensors = stored
             self.draws.restore({k.removeprefix("draws/"): v for k, v in tensors.items() if k.startswith("draws/")})

@@ -25,6 +25,7 @@ from trainables.ema.snapshots import list_snapshots
 from trainables.errors import UserError
 from trainables.files.storage import place
 from trainables.recipe import make_recipe
+from trainables.stage_key import stage_key
 from trainables.training import checkpoint, metrics_log
 from trainables.training.loop import train
 
@@ -65,8 +66,9 @@ def test_a_run_in_a_bucket_leaves_the_same_weights_and_is_kept_and_taken_over(bu
     for folder in (there, here):
         list(train(recipe, folder, cache))
     store = Store(place(f"{bucket}/store"))
-    store.keep(recipe, there)
-    assert store.take(recipe, other) == 256 and store.verify() == {} and [e.images for e in store.entries()] == [256]
+    key = stage_key(recipe, cache)
+    store.keep(key, recipe, there)
+    assert store.take(key, recipe, other) == 256 and store.verify() == {} and [e.images for e in store.entries()] == [256]
     wanted = [s.file.checksums for s in list_snapshots(here / "snapshots")]
     assert all([s.file.checksums for s in list_snapshots(folder / "snapshots")] == wanted for folder in (there, other))
     assert [r["loss"] for r in metrics_log.read(there)] == [r["loss"] for r in metrics_log.read(here)] and checkpoint.images(other) == 256

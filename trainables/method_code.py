@@ -1,0 +1,93 @@
+"""The source of what decides a result, as a hash; comments, docstrings, descriptions and formatting do not count."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = "trainables"
+_ROOT = Path(__file__).parent
+# What these hold carries values and messages about and computes none.
+_WITHOUT_MATHS = ("trainables.errors", "trainables.files", "trainables.method", "trainables.recipe")
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_hash(classes: Iterable[type]) -> str:
+    """SHA-256, hexadecimal, of the modules that define these classes and their bases, and of all that those import from here.
+
+    What this process has hashed once it does not look at again: it goes on with the code that it has loaded.
+    """
+    wanted = {base.__module__ for cls in classes for base in cls.__mro__ if _counts(base.__module__)}
+    digest = hashlib.sha256()
+    for module in sorted(_with_imports(wanted)):
+        digest.update(f"{module} {_module_hash(module)}\n".encode())
+    return digest.hexdigest()
+
+
+def source_hash(source: str) -> str:
+    """SHA-256, hexadecimal, of Python source without what does not count."""
+    return hashlib.sha256(ast.unparse(_Bare().visit(ast.parse(source))).encode()).hexdigest()
+
+
+def _with_imports(modules: set[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting.extend(_imports(module))
+    return found
+
+
+@cache
+def _module_hash(module: str) -> str:
+    return source_hash(_path(module).read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Modules of this package that a module imports, anywhere in it."""
+    tree = _Bare().visit(ast.parse(_path(module).read_text(encoding="utf-8")))
+    return tuple(sorted({name for node in ast.walk(tree) for name in _imported(node) if _counts(name)}))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        inside = [f"{node.module}.{alias.name}" for alias in node.names]
+        modules = [name for name in inside if name.startswith(_PACKAGE) and _path(name).exists()]
+        yield from modules or [node.module]
+
+
+def _counts(module: str) -> bool:
+    ours = module.startswith(f"{_PACKAGE}.")
+    return ours and not any(module == name or module.startswith(f"{name}.") for name in _WITHOUT_MATHS)
+
+
+def _path(module: str) -> Path:
+    inside = _ROOT.joinpath(*module.split(".")[1:])
+    return inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes out docstrings, descriptions of fields, and imports for type checkers."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if isinstance(node, _DOCUMENTED) and node.body and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return [self.visit(statement) for statement in node.orelse]
+        return self.generic_visit(node)
