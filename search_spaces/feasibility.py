@@ -75,7 +75,7 @@ def check_edges(space: Mapping[str, Distribution], base: Mapping[str, Any], wher
                     searched = space[needed].allowed
                     raise ConfigError(f"{where}: space.{path}: when: {needed} is never {value!r}; it is searched in: {searched}")
         for value in space[path].extremes():
-            problems = [_problem(base, {**context, path: value}) for context in _contexts(space, path)]
+            problems = [_problem(base, {**context, path: value}) for context in contexts(space, path)]
             problem = next((p for p in problems if p), None)
             if problem and (problem.unknown_field or not possible(space, base, {path: value})):
                 raise ConfigError(f"{where}: space.{path} = {value}: recipe: {problem.reason}")
@@ -121,9 +121,9 @@ def _problem(base: Mapping[str, Any], values: Mapping[str, Scalar]) -> _Problem 
 def _draws(space: Mapping[str, Distribution], given: Mapping[str, Scalar], points: int, number: int) -> Iterator[dict[str, Scalar]]:
     """Seeded draws of the whole space in which the given values, and what their conditions ask for, are held."""
     order, drawn = in_order(space), random.Random(0)  # noqa: S311 - nothing secret
-    contexts = [_contexts(space, path) for path in given]
+    conditions = [contexts(space, path) for path in given]
     for _ in range(number):
-        held = {path: value for context in contexts for path, value in drawn.choice(context).items()} | dict(given)
+        held = {path: value for condition in conditions for path, value in drawn.choice(condition).items()} | dict(given)
         values: dict[str, Scalar] = {}
         for path in order:
             if path in held:
@@ -133,10 +133,10 @@ def _draws(space: Mapping[str, Distribution], given: Mapping[str, Scalar], point
         yield values
 
 
-def _contexts(space: Mapping[str, Distribution], path: str) -> list[dict[str, Any]]:
+def contexts(space: Mapping[str, Distribution], path: str) -> list[dict[str, Any]]:
     """Values of the conditions under which a path is searched, one context per allowed value."""
-    contexts: list[dict[str, Any]] = [{}]
+    found: list[dict[str, Any]] = [{}]
     for needed, allowed in space[path].when.items():
         values = allowed if isinstance(allowed, list) else [allowed]
-        contexts = [{**outer, **inner, needed: v} for outer in contexts for v in values for inner in _contexts(space, needed)]
-    return contexts
+        found = [{**outer, **inner, needed: v} for outer in found for v in values for inner in contexts(space, needed)]
+    return found

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from search_spaces import space as spaces
+from search_spaces.absolute_paths import with_absolute_paths
 from search_spaces.consistency import check_search, values_of
 from search_spaces.feasibility import Feasibility, check_edges, feasibility
 from search_spaces.overrides import assign, with_values
@@ -72,6 +73,22 @@ class Study(Settings):
         return self.search.objectives or (Objective(metric=self.metric),)
 
     @property
+    def asynchronous(self) -> bool:
+        """Whether trials are proposed from everything known by then, instead of from all results up to a fixed trial."""
+        return self.search.order == "asynchronous" or (self.search.order == "auto" and self.compute.concurrent_trials > 1)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Settings as plain data with every default spelled out: equal for studies that differ in their writing alone."""
+        fields = self.model_dump(mode="json")
+        fields["base"] = self.base_recipe.model_dump(mode="json")
+        fields["search"]["objectives"] = [objective.model_dump(mode="json") for objective in self.objectives]
+        fields["search"]["order"] = "asynchronous" if self.asynchronous else "reproducible"
+        for axis in fields["space"].values():
+            axis["when"] = {path: allowed if isinstance(allowed, list) else [allowed] for path, allowed in axis["when"].items()}
+        return fields
+
+    @property
     def grid_points(self) -> int:
         """Values per range of a grid; 0 for other samplers."""
         return self.search.sampler.points if isinstance(self.search.sampler, Grid) else 0
@@ -123,7 +140,7 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     check_search(study.search, study.space, study.base, base, where)
     if study.space:
         feasibility(study.space, study.base, where, study.grid_points)
-    return study
+    return Study.model_validate(with_absolute_paths(study.model_dump(), study.space, base))
 
 
 def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any]:

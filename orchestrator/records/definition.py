@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.records.folders import StudyFolder
 from search_spaces.study import Study
 from trainables.errors import UserError, did_you_mean
+from trainables.explanations import explain
 from trainables.files import document
 
-_CHANGEABLE = {"description", "compute"}  # fields that cannot mix results; search.trials may grow
+# Fields that cannot mix results.
+_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.")
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,19 @@ def define(study: Study, folder: StudyFolder, search_storage: str = "") -> Defin
     if earlier.search_storage != search_storage:
         before, now = (place or folder.journal for place in (earlier.search_storage, search_storage))
         raise UserError(f"study {study.name} keeps its search in {before}, not in {now}: give the same --search-storage as before")
-    # Fields that are new since then have their defaults.
-    changes = list(differences(earlier.study.model_dump(mode="json"), study.model_dump(mode="json")))
-    refused = [c for c in changes if not _compatible(c)]
+    changes = list(differences(earlier.study.meaning, study.meaning))
+    refused = [(c, reason) for c in changes if (reason := _refusal(c, earlier.study, folder)) is not None]
     if refused:
-        lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, old, new in refused)
+        lines = "\n".join(f"  {path}: {old!r} -> {new!r}{reason}" for (path, old, new), reason in refused)
         raise UserError(
             f"study {study.name} has results in {folder.root} that the changed file would mix with others:\n{lines}\n"
             "give the study another name, undo the change, or move that folder away"
         )
-    return _write(Definition(study, earlier.id, search_storage), folder) if changes else earlier
+    if not changes:
+        return earlier
+    folder.write_recorded(0)  # a finished study has something to tell again
+    study = study.model_copy(update={"space": earlier.study.space})  # the same, in the order in which its values are drawn
+    return _write(Definition(study, earlier.id, search_storage), folder)
 
 
 def recall(folder: StudyFolder) -> Definition:
@@ -53,7 +60,15 @@ def recall(folder: StudyFolder) -> Definition:
             f"{did_you_mean(folder.root.name, known)}"
         )
     known_fields = document.read(folder.definition, f"restore it, or move the folder {folder.root} away; what was trained is in the store")
-    return Definition(**{**known_fields, "study": Study.model_validate(known_fields["study"])})
+    try:
+        study = Study.model_validate(known_fields.pop("study", None))
+        return Definition(study, **known_fields)
+    except (ValidationError, TypeError) as error:
+        reason = explain(error, "", Study) if isinstance(error, ValidationError) else str(error)
+        raise UserError(
+            f"{folder.definition}: is no study of this version ({reason}); "
+            f"run it with the version that wrote it, or move {folder.root} away"
+        ) from None
 
 
 def _write(definition: Definition, folder: StudyFolder) -> Definition:
@@ -70,9 +85,16 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, 
         yield path, old, new
 
 
-def _compatible(change: tuple[str, Any, Any]) -> bool:
+def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) -> str | None:
+    """Why a change would mix results, as an addition to its line (perhaps empty); None where it would not."""
     path, old, new = change
     if path == "search.trials":
-        return bool(new > old)
-    # concurrent_trials decides which results a proposal may use, and workers the order of summation.
-    return path.split(".")[0] in _CHANGEABLE and path not in ("compute.concurrent_trials", "compute.workers")
+        begun = len(folder.trials())
+        return None if new >= begun else f" ({begun} have begun already)"
+    if path == "compute.concurrent_trials":  # in a fixed order it decides which results a proposal uses
+        return None if earlier.asynchronous else " (it decides which results a trial is proposed from, unless search.order is asynchronous)"
+    if path == "compute.workers":
+        return " (sums are taken in another order)"
+    if path == "compute.gpus_per_worker" and bool(old) != bool(new):
+        return " (another device rounds otherwise)"
+    return None if path.startswith(_CHANGEABLE) else ""
