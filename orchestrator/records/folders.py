@@ -13,9 +13,10 @@ outlive every process.
 
 from __future__ import annotations
 
-import _thread
 import hashlib
 import json
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,7 @@ from typing import Any, Literal
 
 from filelock import Timeout
 
-from orchestrator.records.locks import lock_at
+from orchestrator.records.locks import Lock, lock_at
 from trainables.errors import Damaged, UserError
 from trainables.files import document
 from trainables.files.storage import is_local
@@ -91,15 +92,26 @@ class StudyFolder:
         return self.trial(number)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from changing this study meanwhile; UserError if one is at it."""
-        lock = lock_at(self.root / ".lock", lost=_thread.interrupt_main)
+    def held(self) -> Iterator[Lock]:
+        """Keep other processes from changing this study meanwhile; UserError if one is at it, or if the storage is lost from sight."""
+        lost, main = threading.Event(), threading.main_thread().ident or 0
+
+        def stop() -> None:
+            lost.set()
+            signal.pthread_kill(main, signal.SIGINT)  # which also wakes it where it waits
+
+        lock = lock_at(self.root / ".lock", stop)
         try:
             lock.acquire(timeout=1)  # somebody may only be looking whether it is held
         except Timeout:
             raise UserError(f"study {self.root.name} is being run already ({self.root / '.lock'} is held by another process)") from None
         try:
-            yield
+            yield lock
+        except BaseException as error:
+            if not lost.is_set():
+                raise
+            reason = "the storage could not be reached for too long, or this process was stopped, so that another may have followed"
+            raise UserError(f"study {self.root.name}: {reason}; run the same command again to go on") from error
         finally:
             lock.release()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -13,16 +14,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from filelock import Timeout
 
-from orchestrator.records import locks
-from orchestrator.records.folders import StudyFolder, WorkFolder
+from orchestrator.records.folders import WorkFolder
 from orchestrator.records.store import Store
 from orchestrator.search.journal import ObjectJournal
 from tests.conftest import tiny_fields
 from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
-from trainables.errors import UserError
+from trainables.files.line_log import LineLog
 from trainables.files.storage import place
 from trainables.recipe import make_recipe
 from trainables.stage_key import stage_key
@@ -31,8 +30,8 @@ from trainables.training.loop import train
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """URL of an empty bucket; the server is found through the environment, as on a cluster."""
+def server() -> Iterator[subprocess.Popen[bytes]]:
+    """Found through the environment, as on a cluster."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -51,11 +50,17 @@ def bucket() -> Iterator[str]:
                     if client.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.1)
-            place("s3://snrlab").mkdir()
-            yield "s3://snrlab"
+            yield server
         finally:
             server.kill()
             server.wait()
+
+
+@pytest.fixture(scope="module")
+def bucket(server: subprocess.Popen[bytes]) -> str:
+    """URL of an empty bucket."""
+    place("s3://snrlab").mkdir()
+    return "s3://snrlab"
 
 
 def test_a_run_in_a_bucket_leaves_the_same_weights_and_is_kept_and_taken_over(bucket: str, tmp_path: Path, cache: Path) -> None:
@@ -113,56 +118,74 @@ def test_what_a_bucket_cannot_do_is_one_message(bucket: str, tmp_path: Path) -> 
         assert refused.returncode == 2 and words in refused.stderr and "Traceback" not in refused.stderr, refused.stderr
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_RENEWED_EVERY", 0.2)
-    monkeypatch.setattr(locks, "_ABANDONED_AFTER", 1.5)
+SECONDS = {"_RENEWED_EVERY": 0.2, "_GIVEN_UP_AFTER": 1.5, "_ABANDONED_AFTER": 3.0}
+HOLDER = f"""
+import sys, time
+from orchestrator.records import leases
+from orchestrator.records.folders import StudyFolder
+from trainables.errors import UserError
+from trainables.files.line_log import LineLog
+from trainables.files.storage import place
+vars(leases).update({SECONDS})
+name, folder, seconds = sys.argv[1], StudyFolder(place(sys.argv[2])), float(sys.argv[3])
+try:
+    with folder.held() as lock:
+        log = LineLog(folder.root / "log.jsonl", "", lock.generation)
+        log.append({{"by": name}})
+        print("holds", lock.generation, flush=True)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            log.append({{"by": name}})
+            time.sleep(0.05)
+except UserError as error:
+    sys.exit(f"refused: {{error}}")
+"""
 
 
-def test_a_held_study_is_refused_and_a_left_one_taken_over(quick, bucket: str) -> None:
-    folder = StudyFolder(place(f"{bucket}/leases/s"))
-    with folder.held(), pytest.raises(UserError, match="is being run already"), folder.held():
-        pass
-    with folder.held():
-        pass
-    (folder.root / ".lock").write_text(json.dumps({"holder": "a process that was killed"}))
-    started = time.monotonic()
-    with folder.held():
-        assert time.monotonic() - started > 1.5
+def hold(name: str, url: str, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HOLDER, name, url, str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_lease_that_was_taken_away_is_noticed(quick, bucket: str) -> None:
-    gone: list[bool] = []
-    path = place(f"{bucket}/leases/lost")
-    lease = locks.lock_at(path, lost=lambda: gone.append(True))
-    lease.acquire()
-    path.write_text(json.dumps({"holder": "somebody else"}))
-    end = time.monotonic() + 10
-    while not gone and time.monotonic() < end:
-        time.sleep(0.1)
-    lease.release()
-    assert gone and "somebody else" in path.read_text()  # and it is left alone
-    other = locks.lock_at(path)
-    with pytest.raises(Timeout):
-        path.write_text('{"holder": "x"}')
-        _acquire_while_renewed(other, path)
+def authors(url: str) -> list[str]:
+    return [name for name, _ in itertools.groupby(entry["by"] for entry in LineLog(place(f"{url}/log.jsonl"), "").read())]
 
 
-def _acquire_while_renewed(lock: locks.Lock, path: Path) -> None:
-    import threading
+def test_of_three_contenders_in_a_bucket_one_gets_the_study_and_the_others_are_told(bucket: str) -> None:
+    url = f"{bucket}/leases/three"
+    contenders = [hold(str(i), url, 8) for i in range(3)]
+    ended = [process.communicate(timeout=60) for process in contenders]
+    refused = [process for process in contenders if process.returncode]
+    assert len(refused) == 2 and len(authors(url)) == 1, ended
+    assert sum("is being run already" in errors for _, errors in ended) == 2
 
-    over = threading.Event()
 
-    def renew() -> None:
-        count = 0
-        while not over.wait(0.2):
-            path.write_text(json.dumps({"holder": "x", "renewals": (count := count + 1)}))
+def test_a_holder_that_was_stopped_is_followed_and_what_it_says_too_late_does_not_count(bucket: str) -> None:
+    url = f"{bucket}/leases/stopped"
+    first = hold("first", url, 60)
+    assert first.stdout and first.stdout.readline() == "holds 1\n"
+    first.send_signal(signal.SIGSTOP)
+    second = hold("second", url, 4)
+    assert second.stdout and second.stdout.readline() == "holds 2\n"
+    first.send_signal(signal.SIGCONT)
+    _, errors = first.communicate(timeout=30)
+    assert first.returncode == 1 and "run the same command again to go on" in errors and "Traceback" not in errors
+    assert second.wait(30) == 0 and authors(url) == ["first", "second"]
 
-    threading.Thread(target=renew, daemon=True).start()
+
+def test_storage_that_is_away_for_30_s_ends_the_holder_before_another_may_enter(bucket: str, server: subprocess.Popen[bytes]) -> None:
+    url = f"{bucket}/leases/away"
+    first = hold("first", url, 90)
+    assert first.stdout and first.stdout.readline() == "holds 1\n"
+    server.send_signal(signal.SIGSTOP)
     try:
-        lock.acquire(timeout=0)
+        _, errors = first.communicate(timeout=30)
+        assert first.returncode == 1 and "run the same command again to go on" in errors, errors
     finally:
-        over.set()
+        server.send_signal(signal.SIGCONT)
+    second = hold("second", url, 1)
+    second.communicate(timeout=60)
+    assert second.returncode == 0 and authors(url) == ["first", "second"]
 
 
 def test_a_journal_of_objects_keeps_the_order(bucket: str) -> None:
