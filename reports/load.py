@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from reports.documents import CHANGES, STUDY, TRIAL, flatten, reused_text, short, unpack, variant_name
+from reports.mlflow_client import connect, knock, understood
 from trainables.errors import UserError, did_you_mean
+from trainables.secrets import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,6 +63,30 @@ class TrialResult:
     optima: list[dict[str, Any]] = field(default_factory=list)
     samples: bytes | None = None  # PNG of generated images at the best EMA length
     metrics: dict[str, float] = field(default_factory=dict)  # everything measured of the trial, by name
+    reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
+    provenance: list[dict[str, Any]] = field(default_factory=list)  # code, versions, machine and data of each process that trained
+
+    @property
+    def name(self) -> str:
+        """What was varied, as its run in MLflow is named."""
+        return variant_name(self.values, self.seed)
+
+    @property
+    def origin(self) -> str:
+        """Where the training was taken over from; empty where the trial was trained for itself."""
+        return reused_text(self.reused)
+
+    @property
+    def not_reproducible(self) -> str:
+        """Why its commit alone does not give its result; empty where it does."""
+        if not self.provenance:
+            return "its provenance was not recorded"
+        codes = [entry["code"] for entry in self.provenance]
+        if any(not code["commit"] for code in codes):
+            return "the code had no commit"
+        if any(code["dirty"] for code in codes):
+            return f"the code had uncommitted changes ({CHANGES} of its run in MLflow)"
+        return "it was trained by several commits" if len({code["commit"] for code in codes}) > 1 else ""
 
     @property
     def ema_curve(self) -> list[EmaPoint]:
@@ -96,6 +124,9 @@ class StudyResults:
     importances: dict[str, float]
     trials: list[TrialResult]
     bounds: dict[str, float] = field(default_factory=dict)  # most that a trial may cost, by metric
+    missing: list[int] = field(default_factory=list)  # trials that were recorded, and that MLflow does not have
+    run_id: str = ""
+    experiment_id: str = ""
 
     @property
     def objectives(self) -> list[tuple[str, int]]:
@@ -118,6 +149,14 @@ class StudyResults:
     def within_bounds(self, trial: TrialResult) -> bool:
         return all(trial.metrics.get(name, math.inf) <= bound for name, bound in self.bounds.items())
 
+    @property
+    def missing_text(self) -> str:
+        """What to do about trials that are missing; empty where none is."""
+        if not self.missing:
+            return ""
+        numbers = ", ".join(map(str, self.missing))
+        return f"trials {numbers} are not in MLflow, so that no variant can be called the best: write them with: {_again(self.name)}"
+
     @cached_property
     def front(self) -> list[TrialResult]:
         """Ranked trials that no other beats in one objective without losing in another (the Pareto front)."""
@@ -129,44 +168,48 @@ def _dominates(a: list[float], b: list[float]) -> bool:
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
-def short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def load_study_results(uri: str, name: str, samples: bool = True, recorded: Collection[int] = (),
+                       study_id: str = "") -> StudyResults:
+    """Everything tracked of a study: of the one with this id, or of the latest of that name; `recorded` trials should be there.
+
+    UserError where there is no such study (it names those that there are), where the server does not answer, and where what it
+    holds is damaged.
+    """
+    knock(uri)
+    with understood(uri):
+        return _load(connect(uri), uri, name, samples, recorded, study_id)
 
 
-def load_study_results(uri: str, name: str, samples: bool = True) -> StudyResults:
-    """Everything tracked of the study's latest run; a UserError names the studies that there are."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=uri)
+def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Collection[int], study_id: str) -> StudyResults:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         known = [e.name for e in client.search_experiments() if e.name != "Default"]
+        if study_id:
+            raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {_again(name)}")
         raise UserError(f"study '{name}' has no tracked results. Studies: {', '.join(known) or 'none'}.{did_you_mean(name, known)}")
-    studies = client.search_runs([experiment.experiment_id], "tags.`snrlab.kind` = 'study'", order_by=["start_time DESC"], max_results=1)
+    query = "tags.`snrlab.kind` = 'study'" + (f" and tags.`snrlab.study_id` = '{study_id}'" if study_id else "")
+    studies = client.search_runs([experiment.experiment_id], query, order_by=["start_time DESC"], max_results=1)
     if not studies:
-        raise UserError(f"study '{name}' was started, but nothing of it has been tracked yet")
-    study = studies[0]
-    tags = study.data.tags
-    runs = _runs(client, experiment.experiment_id, f"tags.`snrlab.study_id` = '{tags['snrlab.study_id']}'")
-    metric = tags["snrlab.metric"]
-    ema: dict[str, list[EmaPoint]] = {}
+        raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {_again(name)}")
+    study, files = studies[0], _Artifacts(uri, name)
+    content = files.document(study, STUDY)
+    study_id = content["study_id"]
+    runs = _runs(client, experiment.experiment_id, f"tags.`snrlab.study_id` = '{study_id}' and tags.`snrlab.kind` = 'trial'")
+    trials: dict[int, TrialResult] = {}
+    by_number: dict[int, Run] = {}
     for run in runs:
-        if run.data.tags["snrlab.kind"] == "ema" and metric in run.data.metrics:
-            ema.setdefault(run.data.tags["snrlab.number"], []).append(_ema_point(run, metric))
-    trials = [_trial(client, run, metric, ema) for run in runs if run.data.tags["snrlab.kind"] == "trial"]
+        if "snrlab.document" in run.data.tags:  # else its first words are just being written
+            trial = _trial(run, files.document(run, TRIAL), content["metric"], name)
+            trials[trial.number], by_number[trial.number] = trial, run
     results = StudyResults(
-        name=name, study_id=tags["snrlab.study_id"], description=tags.get("mlflow.note.content", ""), metric=metric,
-        axes=json.loads(tags["snrlab.space"]), definition=json.loads(tags["snrlab.definition"]),
-        commit=tags.get("mlflow.source.git.commit", ""), status=study.info.status,
-        importances={k.removeprefix("importance/"): v for k, v in study.data.metrics.items() if k.startswith("importance/")},
-        trials=sorted(trials, key=lambda t: t.number), bounds=json.loads(tags.get("snrlab.bounds", "{}")),
+        name=name, study_id=study_id, description=content["description"], metric=content["metric"], axes=content["axes"],
+        definition=content["definition"], commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
+        importances=content["importances"], trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
+        missing=sorted({*content["trials"], *recorded} - trials.keys()), run_id=study.info.run_id, experiment_id=experiment.experiment_id,
     )
     if samples:
-        by_number = {t.number: run for t, run in zip(trials, (r for r in runs if r.data.tags["snrlab.kind"] == "trial"), strict=True)}
         for trial in {id(t): t for t in results.ranked[:1] + results.ranked[-1:]}.values():
-            trial.samples = _samples(client, by_number[trial.number].info.run_id)
+            trial.samples = files.samples(by_number[trial.number])
     return results
 
 
@@ -181,41 +224,70 @@ def _runs(client: MlflowClient, experiment: str, query: str) -> list[Run]:
             return runs
 
 
-def _trial(client: MlflowClient, run: Run, metric: str, ema: dict[str, list[EmaPoint]]) -> TrialResult:
-    tags, metrics, params = run.data.tags, run.data.metrics, run.data.params
+class _Artifacts:
+    """Files of runs; each read is one request."""
 
-    def history(key: str) -> list[tuple[int, float]]:
-        return sorted({m.step: m.value for m in client.get_metric_history(run.info.run_id, key)}.items()) if key in metrics else []
+    def __init__(self, uri: str, study: str) -> None:
+        self._uri, self._study = uri, study
 
-    curve = history(f"interim_{metric}")
+    def document(self, run: Run, name: str) -> dict[str, Any]:
+        """UserError where it is missing or damaged."""
+        try:
+            return unpack(self._read(run, name).decode())
+        except Exception as error:  # each kind of artifact storage has errors of its own
+            where = f"{redact(run.info.artifact_uri)}/{name}"
+            what = str(error) if isinstance(error, ValueError) else "it is missing, or cannot be read"
+            raise UserError(f"{where}: {what}; write it again with: {_again(self._study)}") from None
+
+    def samples(self, run: Run) -> bytes | None:
+        """PNG of the images generated at a trial's best EMA length; None where there is none."""
+        files = self._of(run).list_artifacts("samples")
+        return self._read(run, files[0].path) if files else None
+
+    def _read(self, run: Run, name: str) -> bytes:
+        with TemporaryDirectory() as folder:
+            return Path(self._of(run).download_artifacts(name, folder)).read_bytes()
+
+    def _of(self, run: Run) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri)
+
+
+def _again(study: str) -> str:
+    return f"snrlab track {study}"
+
+
+def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialResult:
+    """A trial from its document; UserError where its run shows another score."""
+    number, numbers, sweep = content["number"], content["metrics"], content["sweep"] or {}
+    shown = run.data.metrics.get(metric)
+    if shown is not None and metric in numbers and not math.isclose(shown, numbers[metric], rel_tol=1e-12):
+        raise UserError(
+            f"trial {number}: MLflow shows {metric} {shown:g}, but its document says {numbers[metric]:g}: one of them is damaged; "
+            f"write it again with: {_again(study)}"
+        )
+    curves = {name: [(int(images), value) for images, value in points] for name, points in content["curves"].items()}
+    curve = curves.get(f"interim_{metric}", [])
+    recipe = flatten(content["recipe"])
+    points = [_ema_point(point, s["solver"], metric) for s in [sweep, *content["further_sweeps"]] if s for point in s["points"]]
     return TrialResult(
-        number=int(tags["snrlab.number"]), variant=tags["snrlab.variant"], seed=int(params.get("seed", 0)),
-        status=tags["snrlab.status"], values=json.loads(tags["snrlab.values"]), recipe_key=tags["snrlab.recipe_key"],
-        commit=tags.get("mlflow.source.git.commit", ""), reason=tags.get("snrlab.reason", ""), recipe=dict(params),
-        images=curve[-1][0] if curve else 0, train_seconds=metrics.get("train_seconds", 0.0),
-        best=metrics.get(metric), sigma_rel=metrics.get("sigma_rel"), curve=curve, loss=history("loss"),
-        ema=sorted(ema.get(tags["snrlab.number"], []), key=lambda p: p.sigma_rel),
-        interval=(metrics["sigma_rel_low"], metrics["sigma_rel_high"]) if "sigma_rel_low" in metrics else None,
-        standard_error=metrics.get("standard_error"), solver=tags.get("snrlab.solver", ""),
-        optima=json.loads(tags.get("snrlab.optima", "[]")), metrics=dict(metrics),
+        number=number, variant=content["variant"], seed=int(recipe.get("seed", 0)), status=content["status"], values=content["values"],
+        recipe_key=content["recipe_key"], commit=run.data.tags.get("mlflow.source.git.commit", ""), reason=content["reason"], recipe=recipe,
+        images=curve[-1][0] if curve else 0, train_seconds=numbers.get("train_seconds", 0.0), best=numbers.get(metric),
+        sigma_rel=numbers.get("sigma_rel"), curve=curve, loss=curves.get("loss", []),
+        ema=sorted((p for p in points if p), key=lambda p: p.sigma_rel),
+        interval=(numbers["sigma_rel_low"], numbers["sigma_rel_high"]) if "sigma_rel_low" in numbers else None,
+        standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
+        reused=content["reused"], provenance=content["provenance"],
     )
 
 
-def _ema_point(run: Run, metric: str) -> EmaPoint:
-    tags, metrics = run.data.tags, run.data.metrics
-    return EmaPoint(
-        json.loads(tags["snrlab.sigma_rel"]), metrics[metric], metrics["profile_error"], metrics.get("standard_error"),
-        json.loads(tags["snrlab.images"]), json.loads(tags["snrlab.guidance_weight"]), json.loads(tags["snrlab.guide_sigma_rel"]),
-        tags["snrlab.solver"], dict(metrics),
-    )
-
-
-def _samples(client: MlflowClient, run_id: str) -> bytes | None:
-    files = client.list_artifacts(run_id, "samples")
-    if not files:
+def _ema_point(point: dict[str, Any], solver: str, metric: str) -> EmaPoint | None:
+    """None where the metric was not finite there."""
+    if metric not in point["metrics"]:
         return None
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run_id, files[0].path, folder)).read_bytes()
+    return EmaPoint(
+        point["sigma_rel"], point["metrics"][metric], point["profile_error"], point["standard_error"], point["images"],
+        point["guidance_weight"], point["guide_sigma_rel"], solver, point["metrics"],
+    )

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reports import figures
-from reports.load import StudyResults, TrialResult, short
+from reports.documents import short
+from reports.load import StudyResults, TrialResult
 from reports.tables import rows
 from trainables.files import atomic
 
@@ -72,6 +73,8 @@ def _samples(results: StudyResults) -> list[tuple[str, TrialResult, str]]:
 
 def _warnings(results: StudyResults) -> Any:
     """What a reader must know before believing a number."""
+    if results.missing:
+        yield results.missing_text[:1].upper() + results.missing_text[1:]
     if results.status == "RUNNING":
         yield "The study is still running: these are the results so far."
     if results.ranked:

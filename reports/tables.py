@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from reports.load import StudyResults, short
+from reports.documents import short
+from reports.load import StudyResults
 
 
 def rows(results: StudyResults) -> list[dict[str, Any]]:
@@ -33,8 +34,10 @@ def render(results: StudyResults, format_: str) -> bytes:
 
 def summary_lines(results: StudyResults) -> list[str]:
     """The outcome of a study in a few lines."""
-    counts = {status: sum(t.status == status for t in results.trials) for status in ("completed", "stopped", "failed")}
+    counts = {status: sum(t.status == status for t in results.trials) for status in ("completed", "stopped", "failed", "infeasible")}
     lines = [f"study {results.name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n)]
+    if results.missing:
+        return [*lines, f"warning: {results.missing_text}"]
     if results.ranked:
         best = results.ranked[0]
         lines.append(f"best variant:  trial {best.number} ({best.label})")

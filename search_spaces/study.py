@@ -40,6 +40,12 @@ class Compute(Settings):
     max_failures: int = Field(2, ge=0, description="restarts of a trial after a lost worker before it counts as failed")
 
 
+class Tracking(Settings):
+    """What MLflow is told."""
+
+    ema_runs: bool = Field(False, description="a run for each EMA length as well; each trial's run has a table of them in any case")
+
+
 class Study(Settings):
     """One YAML file."""
 
@@ -50,6 +56,7 @@ class Study(Settings):
     search: Search = Field(default_factory=Search)
     sweep: Sweep = Field(default_factory=Sweep)
     compute: Compute = Field(default_factory=Compute)
+    tracking: Tracking = Field(default_factory=Tracking)
 
     @field_validator("name")
     @classmethod

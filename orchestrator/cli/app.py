@@ -1,9 +1,7 @@
-"""The command line: `snrlab run|plan|results|report|sweep|ui|data`; see operations.py for the others."""
+"""The command line: `snrlab run|plan|sweep|data`; see findings.py and operations.py for the others."""
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,20 +10,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from orchestrator.cli.findings import StudyName, TrackingOption, bring_up_to_date, conclude, findings
 from orchestrator.cli.operations import WorkdirOption, operations
-from orchestrator.cluster.addresses import without_password
 from orchestrator.cluster.ray_cluster import RayLost
 from orchestrator.records.folders import WorkFolder
-from trainables.errors import ConfigError, UserError, in_one_line
+from trainables.errors import UserError, in_one_line
 from trainables.files.storage import make_folder
+from trainables.secrets import guard_output, redact
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Searches and ablations of diffusion-model training efficiency.")
 
 StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
-StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
-TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server (default: SQLite in the work folder)")]
 
 
 @app.command()
@@ -49,7 +46,8 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         raise typer.Exit(130) from None
     if summary.already_done:
         console.print(f"study {definition.name} is complete already; nothing was run", markup=False)
-    _conclude(console, definition.name, work, tracking_uri)
+        bring_up_to_date(definition.name, work, tracking_uri)
+    conclude(console, definition.name, work, tracking_uri)
     raise typer.Exit(summary.exit_code)
 
 
@@ -61,38 +59,6 @@ def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetO
     definition = _load(study, set_)
     definition.base_recipe.check_files()
     Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False)
-
-
-@app.command()
-def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
-            format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
-            output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
-            tracking_uri: TrackingOption = None) -> None:
-    """A row per trial: parameters, best score over EMA lengths, cost."""
-    from reports.load import load_study_results
-    from reports.tables import FORMATS, render
-
-    if format_ not in FORMATS:
-        raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
-    if format_ == "parquet" and output is None:
-        raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
-    content = render(load_study_results(_uri(workdir, tracking_uri), study, samples=False), format_)
-    if output:
-        from trainables.files import atomic
-
-        atomic.write_bytes(output, content)
-    else:
-        sys.stdout.write(content.decode())
-
-
-@app.command()
-def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
-    """Write the report page of a study from its tracked results."""
-    from reports.load import load_study_results
-    from reports.page import write_page
-
-    loaded = load_study_results(_uri(workdir, tracking_uri), study)
-    typer.echo(write_page(loaded, WorkFolder(workdir).study(study).report))
 
 
 @app.command()
@@ -129,6 +95,7 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
 
 
 app.add_typer(operations)
+app.add_typer(findings)
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")
 
@@ -150,27 +117,14 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
                f"mean {mean.round(3).tolist()}, std {std.round(3).tolist()}, hash {data.key[:16]}")
 
 
-@app.command()
-def ui(workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-       port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
-    """Open MLflow's own pages on the results (localhost only, unless told otherwise)."""
-    work = WorkFolder(workdir)
-    _uri(workdir, None)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", work.tracking_uri, "--workers", "1",
-               "--artifacts-destination", work.artifacts.as_uri(), "--host", host, "--port", str(port)]
-    typer.echo(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)")
-    os.execv(sys.executable, command)
-
-
 def main() -> None:
     """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    guard_output()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app(standalone_mode=True)
     except (UserError, RayLost) as error:
-        print(f"snrlab: {error}", file=sys.stderr)
+        print(f"snrlab: {redact(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 
@@ -188,26 +142,3 @@ def _work_folder(workdir: Path) -> WorkFolder:
         reason = getattr(error, "strerror", None) or in_one_line(error)
         raise UserError(f"--workdir {workdir}: cannot be made ({reason})") from None
     return WorkFolder(workdir)
-
-
-def _uri(workdir: Path, tracking_uri: str | None) -> str:
-    if tracking_uri:
-        return tracking_uri
-    uri = WorkFolder(workdir).tracking_uri
-    if not (workdir / "mlflow.db").exists():
-        raise UserError(f"{workdir}: holds no results yet; run a study first, or name its folder with --workdir")
-    return uri
-
-
-def _conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
-    """Write the report, and say what was found and where to look."""
-    from reports.load import load_study_results
-    from reports.page import write_page
-    from reports.tables import summary_lines
-
-    loaded = load_study_results(_uri(work.root, tracking_uri), study)
-    page = write_page(loaded, work.study(study).report)
-    command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
-    where = without_password(tracking_uri) if tracking_uri else f"{command} ui --workdir {os.path.relpath(work.root)}"
-    for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)

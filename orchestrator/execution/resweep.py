@@ -19,7 +19,7 @@ def resweep(definition: Definition, folder: StudyFolder, work: WorkFolder, numbe
 
     UserError where that cannot be.
     """
-    from orchestrator.records.tracking import MlflowWriter
+    from orchestrator.records.tracking import track_study
 
     trial, study = swept_trial(folder, number), definition.study
     load_recipe(trial.root / "recipe.json").check_files()
@@ -28,10 +28,7 @@ def resweep(definition: Definition, folder: StudyFolder, work: WorkFolder, numbe
         record = _on_cluster(study, trial, work, wanted, address) if address else _here(study, trial, work, wanted)
         if record.error:
             raise UserError(record.error)
-        writer = MlflowWriter(study, definition.id, tracking_uri or work.tracking_uri, work.artifacts)
-        writer.connect()
-        writer.sync(trial)
-        writer.finish()
+        track_study(folder, definition, tracking_uri or work.tracking_uri, work.artifacts)
     return record
 
 

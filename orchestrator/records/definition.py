@@ -16,7 +16,7 @@ from trainables.explanations import explain
 from trainables.files import document
 
 # Fields that cannot mix results.
-_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.")
+_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.", "tracking.")
 
 
 @dataclass(frozen=True)

@@ -232,8 +232,3 @@ class TrialFolder:
         guide = f"-guide-{point['guide_sigma_rel']:.4f}" if point["guide_sigma_rel"] else ""
         name = f"images-{point['images']:012d}-weight-{point['guidance_weight']:g}{guide}-sigma_rel-{point['sigma_rel']:.6f}.png"
         return self.root / "samples" / name
-
-    @property
-    def tracked(self) -> Path:
-        """How much of the above the tracking server has confirmed."""
-        return self.root / "tracking.json"

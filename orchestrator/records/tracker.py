@@ -24,8 +24,10 @@ from typing import Any
 from orchestrator.records.definition import recall
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.tracking import PATIENCE, MlflowWriter
+from reports.mlflow_client import understood
 from trainables.errors import UserError, in_one_line
 from trainables.files.storage import place
+from trainables.secrets import guard_output, redact
 
 
 class Tracker:
@@ -117,26 +119,27 @@ def main() -> None:
     """The process: reads lines until told to finish."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    guard_output()
     inbox, answer = _Inbox(), os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads what MLflow prints
     try:
         _track(inbox)
     except Exception as error:
         logging.getLogger(__name__).debug("tracking ended", exc_info=True)
-        print(in_one_line(error), file=answer, flush=True)
+        print(str(error) if isinstance(error, UserError) else redact(in_one_line(error)), file=answer, flush=True)
         os._exit(1)
     os._exit(0)  # all is written; taking the interpreter down in good order costs a second
 
 
 def _track(inbox: _Inbox) -> None:
-    definition = recall(inbox.folder)
-    writer = MlflowWriter(definition.study, definition.id, inbox.opening["uri"], place(inbox.opening["artifacts"]),
-                          inbox.opening["bounds"], lambda: inbox.patience)
-    writer.connect()
-    while "finish" not in (message := inbox.get()):
-        writer.sync(inbox.folder.trial(message["trial"]))
-    writer.finish(message["finish"], message["importances"])
+    uri = inbox.opening["uri"]
+    with understood(uri):
+        writer = MlflowWriter(inbox.folder, recall(inbox.folder), uri, place(inbox.opening["artifacts"]), inbox.opening["bounds"],
+                              lambda: inbox.patience)
+        writer.connect()
+        while "finish" not in (message := inbox.get()):
+            writer.sync(inbox.folder.trial(message["trial"]))
+        writer.finish(message["finish"], message["importances"] or None)
 
 
 if __name__ == "__main__":

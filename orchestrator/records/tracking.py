@@ -1,284 +1,289 @@
-"""Everything that was found out, in MLflow: a run per study, a child per trial, a grandchild per EMA length.
+"""Everything that was found out, in MLflow: a run per study and a child per trial (and, if wanted, a grandchild per EMA length).
 
 The files in a trial's folder are the write-ahead log: training and sweeps write there first, and one writer (in a process of
-its own, see tracker.py) brings MLflow up to date from them, whenever it can.  Writing twice changes nothing, so any crash is
-mended by writing again.
+its own, see tracker.py) brings MLflow up to date from them, whenever it can.  What a server has is noted on that server, as
+the checksum of the trial's document: another server, or one that lost something, gets what it lacks.  Writing twice changes
+nothing, so any crash is mended by writing again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import os
-import subprocess
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tenacity import before_sleep_log, retry, retry_if_exception, wait_exponential
+import yaml
+from tenacity import RetryCallState, retry, retry_if_exception, wait_exponential
 
-from orchestrator.records.folders import SweepRecord, TrialFolder, TrialRecord
-from search_spaces.study import Study
-from trainables.errors import UserError
+from orchestrator.records import provenance
+from orchestrator.records.definition import Definition
+from orchestrator.records.experiment import POINT, Batch, Experiment, TrackedRun
+from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
+from orchestrator.records.trial_document import TrialContent, read_trial
+from reports import documents
+from reports.mlflow_client import knock, may_pass, understood
+from trainables.errors import UserError, in_one_line
 from trainables.files import atomic
 from trainables.files.storage import local_copy
-from trainables.training import metrics_log
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from trainables.secrets import redact
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 600.0  # seconds
-_PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000  # MLflow's own limits
-_POINT = ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")  # what tells a sweep's points apart
-_STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+_STATUS = {"running": "RUNNING", "completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED", "infeasible": "FAILED"}
+_LENGTHS = 100_000  # steps of a sigma_rel of 1, on the axis of scores by EMA length
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether trying again may help: not where MLflow says that the request is wrong, or where we are."""
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_CONFLICT")
-    return not isinstance(error, (UserError, AssertionError, AttributeError, LookupError, TypeError))
+def _say(state: RetryCallState) -> None:
+    error, action = state.outcome and state.outcome.exception(), state.next_action
+    if error and action:
+        log.warning("MLflow: %s; trying again in %.0f s", redact(in_one_line(error)), action.sleep)
 
 
 _persistent = retry(
-    retry=retry_if_exception(_may_pass), wait=wait_exponential(max=30),
+    retry=retry_if_exception(may_pass), wait=wait_exponential(max=30), before_sleep=_say, reraise=True,
     stop=lambda state: (state.seconds_since_start or 0.0) > state.args[0].patience(),
-    before_sleep=before_sleep_log(log, logging.WARNING), reraise=True,
 )
 
 
 @dataclass
 class _Sent:
-    """How much of a trial MLflow has confirmed."""
+    """What the server has of a trial."""
 
-    run_id: str = ""
-    rows: int = 0
-    swept: bool = False
-    further: list[str] = field(default_factory=list)  # further sweeps, by file name
-    ended: bool = False
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run in MLflow, and where its files go."""
-
-    id: str
-    artifacts: str
-
-
-@dataclass
-class _Batch:
-    """What one run is to be told."""
-
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)  # name, value, milliseconds since 1970, images
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def add(self, values: Mapping[str, float | None], images: int, when: float) -> None:
-        self.metrics += [(key, float(value), int(when * 1000), int(images)) for key, value in values.items() if value is not None]
+    digest: str = ""  # of the document
+    rows: int = 0  # of the metrics log
+    numbers: dict[str, float] = field(default_factory=dict)  # which its run is to show
 
 
 class MlflowWriter:
     """Writes a study's trials; each call goes on trying while the server is away, for as many seconds as `patience` says."""
 
-    def __init__(self, study: Study, study_id: str, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None,
+    def __init__(self, folder: StudyFolder, definition: Definition, uri: str, artifacts: Path, bounds: Mapping[str, float] | None = None,
                  patience: Callable[[], float] = lambda: PATIENCE) -> None:
-        """`bounds` (what a feasible trial may cost) are for a study that is not there yet."""
-        self.patience = patience
-        self._study, self._id, self._uri, self._artifacts, self._bounds = study, study_id, uri, artifacts, dict(bounds or {})
+        """`bounds` (what a feasible trial may cost) are remembered in the study's folder; None: those that are remembered."""
+        self.patience, self._folder, self._study, self._id = patience, folder, definition.study, definition.id
+        self._uri, self._artifacts, self._bounds = uri, artifacts, bounds
+        self._sent: dict[int, _Sent] = {}
 
     @_persistent
     def connect(self) -> None:
         """Open the study's run, which is made first where there is none."""
-        self._client = connect(self._uri)
-        self._experiment = _experiment(self._client, self._uri, self._study.name, self._artifacts)
-        tags = {
-            "snrlab.kind": "study", "snrlab.metric": self._study.metric, "snrlab.space": json.dumps(list(self._study.space)),
-            "snrlab.definition": self._study.model_dump_json(), "mlflow.note.content": self._study.description,
-            "snrlab.bounds": json.dumps(self._bounds),
-        }
-        self._known = self._known_runs()
-        self._parent = self._find_or_create(tags, self._study.name).id
-        self._status_before = self._client.get_run(self._parent).info.status
-        self._client.update_run(self._parent, status="RUNNING")
+        self._experiment = Experiment(self._uri, self._study.name, self._id, self._artifacts)
+        note = self._study.description
+        tags = {"snrlab.kind": "study", "snrlab.metric": self._study.metric, "mlflow.note.content": note, **_commit_tags(provenance.code())}
+        self._parent = self._experiment.find_or_create(tags, self._study.name)
+        self._status_before = self._parent.status
+        self._remember(bounds=self._bounds)
+        self._write_study()
+        self._experiment.log(self._parent, Batch(tags={"mlflow.note.content": note}))
+        self._experiment.client.update_run(self._parent.id, status="RUNNING")
 
     @_persistent
     def sync(self, folder: TrialFolder) -> None:
-        """Bring the trial's runs up to date with its folder."""
-        sent = _Sent(**json.loads(folder.tracked.read_text())) if folder.tracked.exists() else _Sent()
-        record, sweep = folder.record, folder.sweep
-        before, rows, batch = asdict(sent), metrics_log.read(folder.root), _Batch()
-        if not sent.run_id:
-            sent.run_id = self._trial_run(record).id
-            batch.params = flatten(self._study.recipe(record.values).model_dump(mode="json"))
-        for row in rows[sent.rows :]:
-            batch.add({k: v for k, v in row.items() if k not in ("images", "time", "feature_hash")}, row["images"], row["time"])
-        sent.rows = len(rows)
-        if sweep and not sent.swept:
-            self._log_points(sent.run_id, folder, record, sweep)
-            self._add_best(batch, folder, record, sweep)
-            sent.swept = True
-        for name, further in folder.further_sweeps.items():
-            if name not in sent.further:
-                self._log_points(sent.run_id, folder, record, further)
-                sent.further.append(name)
-        ended = not sent.ended and (record.training == "failed" or (record.training != "running" and sweep is not None))
-        if ended:
-            batch.tags |= {"snrlab.status": record.training, **({"snrlab.reason": record.reason[:5000]} if record.reason else {})}
-        self._log(sent.run_id, batch)
-        if ended:
-            self._client.set_terminated(sent.run_id, _STATUS[record.training], int(record.ended * 1000))
-            sent.ended = True
-        if asdict(sent) != before:
-            atomic.write_text(folder.tracked, json.dumps(asdict(sent)))
+        """Bring the trial's run up to date with its folder."""
+        trial = read_trial(folder, self._study)
+        text = documents.pack(trial.document(self._id))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        sent = self._sent.get(folder.number) or self._what_is_there(folder.number, trial, digest)
+        if sent.digest != digest:
+            self._write(folder, trial, sent, text, digest)
+        self._sent[folder.number] = _Sent(digest, len(trial.rows), trial.key_numbers)
 
     @_persistent
     def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
-        """Close the study's run as FINISHED, FAILED or KILLED; empty is as it was."""
-        for path, share in (importances or {}).items():
-            self._client.log_metric(self._parent, f"importance/{path}", share)
-        self._client.set_terminated(self._parent, status or self._status_before)
+        """Close the study's run as FINISHED, FAILED or KILLED (empty: as it was), once the server holds what the folders say."""
+        self._compare()
+        self._remember(importances=importances)
+        batch = Batch()
+        batch.add({f"importance/{path}": share for path, share in self._remembered().get("importances", {}).items()}, 0, 0.0)
+        self._experiment.log(self._parent, batch)
+        self._write_study()
+        before = self._status_before if self._status_before != "RUNNING" else "FINISHED" if self._all_ended() else "KILLED"
+        self._experiment.client.set_terminated(self._parent.id, status or before)
 
-    def _trial_run(self, record: TrialRecord) -> _Run:
-        tags = {
-            "snrlab.kind": "trial", "snrlab.number": str(record.number), "mlflow.parentRunId": self._parent,
-            "snrlab.variant": record.variant_key[:12], "snrlab.recipe_key": record.recipe_key,
-            "snrlab.values": json.dumps(record.values), "snrlab.status": "running",
-        }
-        return self._find_or_create(tags, f"trial {record.number:04d}", int(record.started * 1000))
+    def _what_is_there(self, number: int, trial: TrialContent, digest: str) -> _Sent:
+        """What the server has of a trial, looked at once; a run that was damaged there, or is of other values, is thrown away."""
+        run = self._experiment.runs.get(("trial", str(number)))
+        if run is None:
+            return _Sent()
+        if run.tags.get("snrlab.recipe_key") != trial.record.recipe_key:
+            self._experiment.delete(("trial", str(number)))
+            return _Sent()
+        if run.tags.get("snrlab.document") != digest or run.tags.get("mlflow.parentRunId") != self._parent.id:
+            return _Sent()
+        if _same(run, trial.key_numbers) and self._document_is_whole(run, digest):
+            return _Sent(digest)
+        self._experiment.delete(("trial", str(number)))
+        return _Sent()
 
-    def _log_points(self, run: str, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
-        """A grandchild per point; a point that is there already is written again, and stays one."""
-        for point in sweep.points:
-            where = {key: json.dumps(point[key]) for key in _POINT}
-            tags = {
-                "snrlab.kind": "ema", "snrlab.number": str(record.number), "snrlab.solver": sweep.solver,
-                **{f"snrlab.{key}": value for key, value in where.items()},
-                "mlflow.parentRunId": run, "snrlab.recipe_key": record.recipe_key,
-            }
-            child = self._find_or_create(tags, f"trial {record.number:04d} sigma_rel {point['sigma_rel']:.4g}")
-            known = {key: point[key] for key in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
-            batch = _Batch(params={**where, "solver": sweep.solver})
-            batch.add({**point["metrics"], **known, **_repeats(point)}, point["images"], record.ended)
-            self._log(child.id, batch)
-            self._log_sheet(child, folder, point)
-            self._client.set_terminated(child.id)
+    def _document_is_whole(self, run: TrackedRun, digest: str) -> bool:
+        return hashlib.sha256(self._experiment.read_text(run, documents.TRIAL).encode()).hexdigest() == digest
 
-    def _add_best(self, batch: _Batch, folder: TrialFolder, record: TrialRecord, sweep: SweepRecord) -> None:
-        """A trial's score is that at its own best EMA length."""
-        best, optimum = sweep.best, sweep.optimum or {}
+    def _compare(self) -> None:
+        """Look at what the server has of each trial; write again what is missing or different. UserError where that does not help."""
+        for attempt in range(2):
+            self._experiment.look()
+            runs = self._experiment.runs
+            wrong = [n for n, sent in self._sent.items() if not _holds(runs.get(("trial", str(n))), sent)]
+            if not wrong:
+                return
+            if attempt:
+                raise UserError(f"MLflow does not keep what it is told of trials {', '.join(map(str, wrong))} of study {self._study.name}")
+            for number in wrong:
+                self._experiment.delete(("trial", str(number)))
+                self._sent[number] = _Sent()
+                self.sync(self._folder.trial(number))
+
+    def _write(self, folder: TrialFolder, trial: TrialContent, sent: _Sent, text: str, digest: str) -> None:
+        """Documents first, and what says that all is there last."""
+        record, batch = trial.record, Batch()
+        tags = self._trial_tags(trial)
+        run = self._experiment.find_or_create(tags, self._trial_name(trial), int(record.started * 1000) or None)
+        if not sent.digest:
+            batch.params = self._params(trial)
+            self._log_data(run, trial)
+        for row in trial.rows[sent.rows :]:
+            batch.add({key: value for key, value in row.items() if key not in ("images", "time")}, row["images"], row["time"])
+        self._experiment.put_text(run, documents.TRIAL, text)
+        if trial.trained_by and (changes := trial.trained_by[-1]["code"]["diff"]):
+            self._experiment.put_text(run, documents.CHANGES, changes)
+        if trial.sweeps:
+            self._write_sweeps(run, folder, trial, batch)
+        batch.tags |= {**tags, "snrlab.status": trial.status, "snrlab.document": digest, **_reason_tags(trial)}
+        if trial.trained_by:
+            batch.tags |= _commit_tags(trial.trained_by[-1]["code"])
+        self._experiment.log(run, batch)
+        if trial.ended:
+            self._experiment.client.set_terminated(run.id, _STATUS[trial.status], int(record.ended * 1000) or None)
+        elif run.status != "RUNNING":
+            self._experiment.client.update_run(run.id, status="RUNNING")  # it was tried again
+        run.status = _STATUS[trial.status]
+
+    def _write_sweeps(self, run: TrackedRun, folder: TrialFolder, trial: TrialContent, batch: Batch) -> None:
+        """A table of all lengths, the score at the trial's own best one, and the curve over the others."""
+        best, ended = trial.sweep.best if trial.sweep else None, trial.record.ended
+        self._experiment.put_text(run, documents.EMA_LENGTHS, documents.ema_table(vars(sweep) for sweep in trial.sweeps))
+        batch.tags["mlflow.loggedArtifacts"] = json.dumps([{"path": documents.EMA_LENGTHS, "type": "table"}])
+        for point in trial.best_slice:
+            curve = {f"by_ema_length/{name}": value for name, value in point["metrics"].items()}
+            batch.add(curve, round(point["sigma_rel"] * _LENGTHS), ended)
         if best:
-            values = {**best["metrics"], **sweep.cost, "sigma_rel": best["sigma_rel"], "sweep_seconds": sweep.seconds,
-                      "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"],
-                      "sigma_rel_optimum": optimum.get("sigma_rel"),
-                      "sigma_rel_low": optimum.get("low"), "sigma_rel_high": optimum.get("high")}
-            batch.add({**values, **_repeats(best)}, best["images"], record.ended)
-            batch.tags |= {"snrlab.solver": sweep.solver, "snrlab.optima": json.dumps(sweep.optima)}
-            self._log_sheet(self._trial_run(record), folder, best)
-        if sweep.error:
-            batch.tags["snrlab.reason"] = sweep.error[:5000]
+            batch.add(trial.score, best["images"], ended)
+            self._log_picture(run, folder, best)
+        if self._study.tracking.ema_runs:
+            for sweep in trial.sweeps:
+                self._log_points(run, folder, trial, sweep)
 
-    def _log_sheet(self, run: _Run, folder: TrialFolder, point: dict[str, Any]) -> None:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    def _log_points(self, parent: TrackedRun, folder: TrialFolder, trial: TrialContent, sweep: SweepRecord) -> None:
+        """A grandchild per point; a point that is there already stays one."""
+        number, key = trial.record.number, trial.record.recipe_key
+        for point in sweep.points:
+            where = {name: json.dumps(point[name]) for name in POINT}
+            tags = {
+                "snrlab.kind": "ema", "snrlab.number": str(number), "snrlab.solver": sweep.solver, "mlflow.parentRunId": parent.id,
+                "snrlab.recipe_key": key, **{f"snrlab.{name}": value for name, value in where.items()},
+            }
+            child = self._experiment.find_or_create(tags, f"{self._trial_name(trial)} sigma_rel={point['sigma_rel']:.4g}")
+            if child.status == "FINISHED":
+                continue
+            known = {name: point[name] for name in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
+            repeats = {f"repeats_{name}": value for name, value in point.get("repeats", {}).items()}
+            batch = Batch(params={**where, "solver": sweep.solver})
+            batch.add({**point["metrics"], **known, **repeats}, point["images"], trial.record.ended)
+            self._experiment.log(child, batch)
+            self._log_picture(child, folder, point)
+            self._experiment.client.set_terminated(child.id)
+            child.status = "FINISHED"
 
-        # The client's own log_artifact would ask the server for the run first, each time.
-        with local_copy(folder.samples(point)) as sheet:
-            get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifact(str(sheet), "samples")
+    def _log_picture(self, run: TrackedRun, folder: TrialFolder, point: dict[str, Any]) -> None:
+        if folder.samples(point).exists():
+            with local_copy(folder.samples(point)) as sheet:
+                self._experiment.put_file(run, sheet, "samples")
 
-    def _log(self, run: str, batch: _Batch) -> None:
-        """Send a batch in as few requests as MLflow's limits allow."""
-        from mlflow.entities import Metric, Param, RunTag
+    def _log_data(self, run: TrackedRun, trial: TrialContent) -> None:
+        """The data as a data set of MLflow: its kind, the hash of its content, counts and settings."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        metrics = [Metric(*row) for row in batch.metrics]
-        params, tags = [Param(*item) for item in batch.params.items()], [RunTag(*item) for item in batch.tags.items()]
-        while metrics or params or tags:
-            at_once = _METRICS_PER_BATCH - min(len(params), _PARAMS_PER_BATCH) - len(tags)
-            self._client.log_batch(run, metrics=metrics[:at_once], params=params[:_PARAMS_PER_BATCH], tags=tags)
-            metrics, params, tags = metrics[at_once:], params[_PARAMS_PER_BATCH:], []
+        if trial.trained_by and trial.recipe:
+            data, settings = trial.trained_by[-1]["data"], trial.recipe.data.model_dump_json()
+            profile = json.dumps({key: data[key] for key in ("images", "shape", "classes")})
+            entry = Dataset(data["kind"], data["hash"][:36], "snrlab", settings, profile=profile)
+            self._experiment.client.log_inputs(run.id, [DatasetInput(entry, [InputTag("mlflow.data.context", "training")])])
 
-    def _find_or_create(self, tags: dict[str, str], name: str, start: int | None = None) -> _Run:
-        """The run of this study that its tags identify; made if there is none (a crash may have come before its id was kept)."""
-        key = _identity(tags)
-        if key not in self._known:
-            tags = {**tags, "snrlab.study": self._study.name, "snrlab.study_id": self._id, **_commit()}
-            run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=name)
-            self._known[key] = _Run(run.info.run_id, run.info.artifact_uri)
-        return self._known[key]
+    def _trial_tags(self, trial: TrialContent) -> dict[str, str]:
+        record = trial.record
+        reused = documents.reused_text(record.reused)
+        return {
+            "snrlab.kind": "trial", "snrlab.number": str(record.number), "mlflow.parentRunId": self._parent.id,
+            "snrlab.variant": record.variant_key[:12], "snrlab.recipe_key": record.recipe_key, "snrlab.status": "running",
+            **({"snrlab.reused": reused, "mlflow.note.content": reused} if reused else {}),
+        }
 
-    def _known_runs(self) -> dict[tuple[str, ...], _Run]:
-        """Runs of this study that the server has already."""
-        known: dict[tuple[str, ...], _Run] = {}
-        token: str | None = None
-        while True:
-            query = f"tags.`snrlab.study_id` = '{self._id}'"
-            page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
-            known |= {_identity(run.data.tags): _Run(run.info.run_id, run.info.artifact_uri) for run in page}
-            token = page.token
-            if not token:
-                return known
+    def _trial_name(self, trial: TrialContent) -> str:
+        return documents.variant_name(trial.record.values, trial.recipe.seed if trial.recipe else self._study.base_recipe.seed)
 
+    def _params(self, trial: TrialContent) -> dict[str, str]:
+        """The whole recipe, and once more what was searched, under a name that MLflow's pages show together."""
+        searched = documents.flatten({f"searched/{path}": value for path, value in trial.record.values.items()})
+        return {**searched, **(documents.flatten(trial.recipe.model_dump(mode="json")) if trial.recipe else {})}
 
-def _identity(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """What tells a run from all others of its study."""
-    names = {"study": [], "trial": ["number"], "ema": ["number", "solver", *_POINT]}[tags["snrlab.kind"]]
-    return (tags["snrlab.kind"], *(tags[f"snrlab.{name}"] for name in names))
+    def _write_study(self) -> None:
+        """The study's document, and its file as people write it."""
+        remembered, definition = self._remembered(), self._study.model_dump(mode="json")
+        text = documents.pack({
+            "study_id": self._id, "definition": definition, "metric": self._study.metric, "description": self._study.description,
+            "axes": list(self._study.space), "bounds": remembered.get("bounds", {}), "importances": remembered.get("importances", {}),
+            "trials": [trial.number for trial in self._folder.trials()],
+        })
+        self._experiment.put_text(self._parent, documents.STUDY, text)
+        self._experiment.put_text(self._parent, f"{self._study.name}.yaml", yaml.safe_dump(definition, sort_keys=False, allow_unicode=True))
 
+    def _all_ended(self) -> bool:
+        return all(trial.record.training != "running" for trial in self._folder.trials())
 
-def _repeats(point: dict[str, Any]) -> dict[str, float]:
-    return {f"repeats_{key}": value for key, value in point.get("repeats", {}).items()}
+    def _remembered(self) -> dict[str, Any]:
+        """Bounds and importances, which the search knows and no trial's folder; so that any server can be told later."""
+        path = self._folder.root / "tracking.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
 
-
-def connect(uri: str) -> MlflowClient:
-    """A client; nothing is sent anywhere but to this address."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we wait and try again ourselves, and say so
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line per EMA length
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted paths with text values, as MLflow wants parameters."""
-    flat: dict[str, str] = {}
-    for key, value in fields.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
-def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path) -> str:
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            on_server = uri.startswith(("http", "databricks"))  # which keeps files where it likes
-            return str(client.create_experiment(name, artifact_location=None if on_server else (artifacts / name).as_uri()))
-        except MlflowException:  # another driver was faster
-            found = client.get_experiment_by_name(name)
-            assert found is not None
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    def _remember(self, **fields: Mapping[str, float] | None) -> None:
+        before = self._remembered()
+        now = before | {name: dict(value) for name, value in fields.items() if value is not None}
+        if now != before:
+            atomic.write_text(self._folder.root / "tracking.json", json.dumps(now))
 
 
-@cache
-def _commit() -> dict[str, str]:
-    """The commit of the code that runs, where it runs from a checkout."""
-    try:
-        out = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"mlflow.source.git.commit": out.stdout.strip()}
+def track_study(folder: StudyFolder, definition: Definition, uri: str, artifacts: Path, patience: float = 30.0) -> None:
+    """Write what a server lacks of a study that is not being run; UserError where that cannot be."""
+    knock(uri)
+    with understood(uri):
+        writer = MlflowWriter(folder, definition, uri, artifacts, patience=lambda: patience)
+        writer.connect()
+        for trial in folder.trials():
+            writer.sync(trial)
+        writer.finish()
+
+
+def _same(run: TrackedRun, numbers: Mapping[str, float]) -> bool:
+    """Whether the run's numbers are those of the trial's record."""
+    return all(math.isclose(run.metrics.get(key, math.inf), value, rel_tol=1e-12) for key, value in numbers.items())
+
+
+def _holds(run: TrackedRun | None, sent: _Sent) -> bool:
+    return run is not None and run.tags.get("snrlab.document") == sent.digest and _same(run, sent.numbers)
+
+
+def _reason_tags(trial: TrialContent) -> dict[str, str]:
+    return {"snrlab.reason": trial.reason} if trial.reason else {}
+
+
+def _commit_tags(code: Mapping[str, Any]) -> dict[str, str]:
+    """The commit of the code, and a word where it alone does not give this code."""
+    if not code["commit"]:
+        return {"snrlab.code": "no commit"}
+    return {"mlflow.source.git.commit": code["commit"], "snrlab.code": "commit with uncommitted changes" if code["dirty"] else "commit"}

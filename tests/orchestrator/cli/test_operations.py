@@ -57,8 +57,9 @@ def test_a_further_sweep_is_tracked_and_leaves_the_score_alone(copy: Path) -> No
     assert json.loads(snrlab("results", "small", "--format", "json", cwd=copy).stdout) == before
     client = MlflowClient(f"sqlite:///{copy}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("small").experiment_id
-    lengths = client.search_runs([experiment], "tags.`snrlab.kind` = 'ema' and tags.`snrlab.number` = '1'")
-    assert len(lengths) == 2 + 8
+    (trial,) = client.search_runs([experiment], "tags.`snrlab.kind` = 'trial' and tags.`snrlab.number` = '1'")
+    lengths = json.loads(Path(client.download_artifacts(trial.info.run_id, "ema_lengths.json")).read_text())
+    assert len(lengths["data"]) == 2 + 8
     study = client.search_runs([experiment], "tags.`snrlab.kind` = 'study'")[0]
     assert study.info.status == "FINISHED"
     saved = list_snapshots(copy / "runs/small/trials/0001/averages")

@@ -36,21 +36,23 @@ def test_mlflow_holds_study_trials_and_ema_lengths(finished) -> None:
     client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("small")
     runs = client.search_runs([experiment.experiment_id], max_results=100)
-    by_kind = {kind: [r for r in runs if r.data.tags["snrlab.kind"] == kind] for kind in ("study", "trial", "ema")}
-    assert [len(by_kind[k]) for k in ("study", "trial", "ema")] == [1, 3, 6]
+    by_kind = {kind: [r for r in runs if r.data.tags["snrlab.kind"] == kind] for kind in ("study", "trial")}
+    assert [len(by_kind[k]) for k in ("study", "trial")] == [1, 3] and len(runs) == 4
     assert all(r.info.status == "FINISHED" for r in runs)
     parent = by_kind["study"][0].info.run_id
     for trial in by_kind["trial"]:
         assert trial.data.tags["mlflow.parentRunId"] == parent
-        lengths = [r for r in by_kind["ema"] if r.data.tags["mlflow.parentRunId"] == trial.info.run_id]
-        assert trial.data.metrics["fd_probe"] == min(r.data.metrics["fd_probe"] for r in lengths)
-        assert float(trial.data.params["weighting.gamma"]) == json.loads(trial.data.tags["snrlab.values"])["weighting.gamma"]
+        lengths = client.get_metric_history(trial.info.run_id, "by_ema_length/fd_probe")
+        assert len(lengths) == 2 and trial.data.metrics["fd_probe"] == min(m.value for m in lengths)
+        assert trial.data.params["weighting.gamma"] == trial.data.params["searched/weighting.gamma"]
         assert len(trial.data.params) > 30 and trial.data.tags["snrlab.recipe_key"]
         history = client.get_metric_history(trial.info.run_id, "interim_fd_probe")
         assert sorted(m.step for m in history) == [128, 256]
         assert client.list_artifacts(trial.info.run_id, "samples")
         kinds = {name.split("/")[0] for name in trial.data.metrics}
         assert {"loss", "loss_by_level", "grad_norm", "grad_cosine", "weight_rms", "activation_rms", "density"} <= kinds
+    assert {"results.json", "results.csv", "report", "study.json", "small.yaml"} <= {f.path for f in client.list_artifacts(parent)}
+    assert by_kind["study"][0].data.metrics["best_fd_probe"] == min(r.data.metrics["fd_probe"] for r in by_kind["trial"])
     ranked = client.search_runs([experiment.experiment_id], "metrics.fd_probe > 0 and tags.`snrlab.kind` = 'trial'",
                                 order_by=["metrics.fd_probe ASC"])
     assert [r.data.metrics["fd_probe"] for r in ranked] == sorted(r.data.metrics["fd_probe"] for r in ranked)
@@ -91,7 +93,7 @@ def test_what_mlflow_missed_is_made_up_without_training(finished, tmp_path: Path
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     expected = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
-    for path in [*copy.glob("runs/mlflow*"), *copy.glob("runs/small/trials/*/tracking.json"), copy / "runs/small/recorded.json"]:
+    for path in [*copy.glob("runs/mlflow*"), copy / "runs/small/recorded.json"]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = snrlab("run", "small.yaml", cwd=copy)
     assert again.returncode == 0 and "Ray is up" not in again.stdout, again.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -13,17 +12,16 @@ from mlflow import MlflowClient
 
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.tracker import Tracker
+from reports.load import load_study_results
+from tests.orchestrator.records.written import written_study
 from tests.studies import small_study, snrlab
 from trainables.errors import UserError
 
 
 @pytest.fixture
-def untracked(finished, tmp_path: Path) -> StudyFolder:
+def untracked(tmp_path: Path) -> StudyFolder:
     """A finished study that MLflow has never heard of."""
-    shutil.copytree(finished[0] / "runs/small", tmp_path / "small")
-    for path in tmp_path.glob("small/trials/*/tracking.json"):
-        path.unlink()
-    return StudyFolder(tmp_path / "small")
+    return written_study(tmp_path)[0]
 
 
 def tracker_of(folder: StudyFolder, uri: str = "") -> Tracker:
@@ -40,7 +38,7 @@ def runs_of(folder: StudyFolder) -> list:
 def test_a_killed_process_is_replaced_and_nothing_is_doubled(untracked: StudyFolder) -> None:
     tracker = tracker_of(untracked)
     end = time.monotonic() + 60
-    while not (untracked.trial(0).tracked).exists() and time.monotonic() < end:
+    while not list(untracked.root.glob("artifacts/small/*/artifacts/trial.json")) and time.monotonic() < end:
         time.sleep(0.05)
     tracker._process.kill()
     tracker._process.wait()
@@ -49,9 +47,11 @@ def test_a_killed_process_is_replaced_and_nothing_is_doubled(untracked: StudyFol
     tracker.close("FINISHED", {"optimiser.lr": 0.75})
     tracker.wait()
     runs = runs_of(untracked)
-    assert len(runs) == 1 + 3 + 6 and {r.info.status for r in runs} == {"FINISHED"}
+    assert len(runs) == 1 + 3 and {r.info.status for r in runs} == {"FINISHED"}
     study = next(r for r in runs if r.data.tags["snrlab.kind"] == "study")
-    assert study.data.metrics["importance/optimiser.lr"] == 0.75 and json.loads(study.data.tags["snrlab.bounds"]) == {"macs": 1.0}
+    assert study.data.metrics["importance/optimiser.lr"] == 0.75
+    results = load_study_results(f"sqlite:///{untracked.root}/mlflow.db", "small")
+    assert results.bounds == {"macs": 1.0} and results.importances == {"optimiser.lr": 0.75}
 
 
 def test_it_ends_with_its_driver(untracked: StudyFolder) -> None:

@@ -1,0 +1,172 @@
+"""Commands for what was found: `snrlab results|report|track|ui`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli.operations import WorkdirOption
+from orchestrator.cluster.addresses import without_password
+from orchestrator.records.folders import StudyFolder, WorkFolder
+from trainables.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from reports.load import StudyResults
+
+findings = typer.Typer()
+
+StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
+TrackingOption = Annotated[str | None, typer.Option(
+    "--tracking-uri", envvar="SNRLAB_TRACKING_URI", show_envvar=True,
+    help="MLflow server (default: SQLite in the work folder); an address with a password belongs in the environment variable",
+)]
+
+
+@findings.command()
+def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
+            format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
+            output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
+            tracking_uri: TrackingOption = None) -> None:
+    """A row per trial: parameters, best score over EMA lengths, cost."""
+    from reports.tables import FORMATS, render
+
+    if format_ not in FORMATS:
+        raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
+    if format_ == "parquet" and output is None:
+        raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
+    loaded = _load(study, WorkFolder(workdir), tracking_uri, samples=False)
+    _warn_of_missing(loaded)
+    content = render(loaded, format_)
+    if output:
+        from trainables.files import atomic
+
+        atomic.write_bytes(output, content)
+    else:
+        sys.stdout.write(content.decode())
+
+
+@findings.command()
+def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write the report page of a study from its tracked results."""
+    from reports.page import write_page
+
+    work = WorkFolder(workdir)
+    loaded = _load(study, work, tracking_uri)
+    _warn_of_missing(loaded)
+    typer.echo(write_page(loaded, work.study(study).report))
+
+
+@findings.command()
+def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write what an MLflow server lacks of a study that is not running; twice is as good as once."""
+    from orchestrator.records.findings import attach
+    from reports.page import write_page
+
+    work = WorkFolder(workdir)
+    bring_up_to_date(study, work, tracking_uri)
+    loaded, uri = _load(study, work, tracking_uri), _uri(work, tracking_uri)
+    attach(loaded, write_page(loaded, work.study(study).report), uri)
+    typer.echo(f"study {study}: {len(loaded.trials)} trials are in MLflow ({without_password(uri)})")
+
+
+@findings.command()
+def ui(study: Annotated[str | None, typer.Argument(help="study to open (default: the one that was written last)")] = None,
+       workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+       port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open MLflow's own pages on the results (localhost only, unless told otherwise): a study's trials, best first."""
+    from reports.mlflow_client import comparison
+
+    work = WorkFolder(workdir)
+    page = comparison(_uri(work, None), study)
+    address = f"http://{host}:{port}/#{page}"
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port),
+               "--artifacts-destination", work.artifacts.as_uri()]
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_BACKEND_STORE_URI": work.tracking_uri}
+    server = subprocess.Popen(command, env={**os.environ, **settings})
+    typer.echo(f"MLflow: {address}\n(Ctrl-C stops it)")
+    if sys.stdout.isatty():
+        threading.Thread(target=_open_when_up, args=(host, port, address), daemon=True).start()
+    try:
+        raise typer.Exit(server.wait())
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _open_when_up(host: str, port: int, address: str) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            webbrowser.open(address)
+            return
+        except OSError:
+            time.sleep(0.3)
+
+
+def bring_up_to_date(study: str, work: WorkFolder, tracking_uri: str | None) -> None:
+    """Write to MLflow what it lacks of a study; UserError where the study is being run."""
+    from orchestrator.records.definition import recall
+    from orchestrator.records.tracking import track_study
+
+    folder = work.study(study)
+    definition = recall(folder)
+    with folder.held():
+        track_study(folder, definition, tracking_uri or work.tracking_uri, work.artifacts)
+
+
+def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
+    """Write the report, attach it to the study's run, and say what was found and where to look."""
+    from orchestrator.records.findings import attach
+    from reports.page import write_page
+    from reports.tables import summary_lines
+
+    loaded = _load(study, work, tracking_uri)
+    page = write_page(loaded, work.study(study).report)
+    attach(loaded, page, _uri(work, tracking_uri))
+    command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
+    where = without_password(tracking_uri) if tracking_uri else f"{command} ui --workdir {os.path.relpath(work.root)}"
+    for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _load(study: str, work: WorkFolder, tracking_uri: str | None, samples: bool = True) -> StudyResults:
+    """What MLflow has of the study; where the work folder holds it too, it must be that study, with all of its trials."""
+    from orchestrator.records.definition import recall
+    from reports.load import load_study_results
+
+    uri, folder = _uri(work, tracking_uri), work.study(study)
+    if not folder.definition.exists():
+        return load_study_results(uri, study, samples)
+    return load_study_results(uri, study, samples, _ended(folder), recall(folder).id)
+
+
+def _ended(folder: StudyFolder) -> list[int]:
+    """Trials of which everything was recorded, so that MLflow should have it."""
+    return [t.number for t in folder.trials() if t.record.training in ("failed", "infeasible") or t.sweep is not None]
+
+
+def _warn_of_missing(loaded: StudyResults) -> None:
+    if loaded.missing:
+        typer.echo(f"warning: {loaded.missing_text}", err=True)
+
+
+def _uri(work: WorkFolder, tracking_uri: str | None) -> str:
+    if tracking_uri:
+        return tracking_uri
+    uri = work.tracking_uri
+    if not (work.root / "mlflow.db").exists():
+        if any(work.root.glob("*/study.json")):
+            raise UserError(f"{work.root}: MLflow's database is gone; write it again with: snrlab track STUDY")
+        raise UserError(f"{work.root}: holds no results yet; run a study first, or name its folder with --workdir")
+    return uri
