@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from filelock import FileLock
 
@@ -30,6 +30,7 @@ _SETTINGS = {
 # What SQLite says when it is only busy or away; everything else means that the file is damaged or from another version.
 _PASSING = ("database is locked", "database table is locked", "disk I/O error", "unable to open database file", "database or disk is full")
 _SECONDS_TO_ANSWER = 5.0
+SHARED_VIEW = "snrlab"  # name of the view that each study offers for comparing its trials
 
 
 class DamagedDatabase(UserError):
@@ -77,13 +78,8 @@ def comparison(uri: str, study: str | None = None) -> str:
             names = [e.name for e in found]
             hint = did_you_mean(study or "", names)
             raise UserError(f"study '{study}' has no tracked results. Studies: {', '.join(names) or 'none'}.{hint}")
-        runs = client.search_runs([chosen[0].experiment_id], "tags.`snrlab.kind` = 'study'", order_by=["start_time DESC"], max_results=1)
-        metric = runs[0].data.tags.get("snrlab.metric", "") if runs else ""
-    query = {
-        "workflowType": "machine_learning", "searchFilter": "tags.`snrlab.kind` = 'trial'", "orderByKey": f"metrics.`{metric}`",
-        "orderByAsc": "true",
-    }
-    return f"/experiments/{chosen[0].experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    query = urlencode({"workflowType": "machine_learning", "viewStateShareKey": SHARED_VIEW})
+    return f"/experiments/{chosen[0].experiment_id}/runs?{query}"
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
-from search_spaces.study import Compute, Study
+from search_spaces.study import Compute, Study, Tracking
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.method import Method
@@ -25,7 +25,7 @@ def reference() -> str:
         "# Reference\n\nWritten by `python -m search_spaces.reference docs/reference.md`; do not edit.\n",
         "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
-        "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute),
+        "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
         "\n### optimiser\n", _table(Adam), "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),

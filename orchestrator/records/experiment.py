@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from reports.mlflow_client import connect
+from reports.mlflow_client import SHARED_VIEW, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 POINT = ("sigma_rel", "images", "guidance_weight", "guide_sigma_rel")  # what tells a sweep's points apart
-SHARED_VIEW = "snrlab"  # key of the comparison view that MLflow's pages open with
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH, _TAGS_PER_BATCH = 100, 1000, 100  # MLflow's own limits
+_MOST_COLUMNS = 30
 _LONGEST_PARAM, _LONGEST_TAG = 500, 5000  # characters; of the most narrow servers
 
 
@@ -67,6 +68,14 @@ class Experiment:
             token = page.token
             if not token:
                 return
+
+    def offer_view(self, metric: str, axes: Sequence[str], further: Sequence[str]) -> None:
+        """Keep, with the experiment, the view in which MLflow's pages compare trials: best first, what was searched beside the score."""
+        columns = ["tags.`snrlab.status`", *(f"metrics.`{name}`" for name in dict.fromkeys((metric, "sigma_rel", *further))),
+                   *(f"params.`searched/{path}`" for path in axes), "tags.`snrlab.reused`"]
+        view = {"searchFilter": "tags.`snrlab.kind` = 'trial'", "orderByKey": f"metrics.`{metric}`", "orderByAsc": True,
+                "selectedColumns": columns[:_MOST_COLUMNS]}
+        self.client.set_experiment_tag(self.id, f"mlflow.sharedViewState.{SHARED_VIEW}", json.dumps(view))
 
     def find_or_create(self, tags: dict[str, str], name: str, start: int | None = None) -> TrackedRun:
         """The run that its tags identify; made if there is none."""

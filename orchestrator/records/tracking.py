@@ -80,6 +80,8 @@ class MlflowWriter:
         self._status_before = self._parent.status
         self._remember(bounds=self._bounds)
         self._write_study()
+        numbers = [o.metric for o in self._study.objectives] + [c.metric for c in self._study.search.constraints]
+        self._experiment.offer_view(self._study.metric, list(self._study.space), [*numbers, "train_seconds"])
         self._experiment.log(self._parent, Batch(tags={"mlflow.note.content": note}))
         self._experiment.client.update_run(self._parent.id, status="RUNNING")
 
