@@ -5,7 +5,6 @@ Collected in the process that trains, and kept in the trial's folder.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -15,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trainables.files import atomic
+from trainables.files import document
 from trainables.recipe import Recipe
 
 _ROOT = Path(__file__).parents[2]
@@ -31,15 +30,13 @@ def write(folder: Path, recipe: Recipe) -> None:
     """
     entry, known = collect(recipe), read(folder)
     if entry not in known:
-        atomic.write_text(_path(folder), json.dumps([*known, entry], indent=1))
+        document.write(_path(folder), {"entries": [*known, entry]}, indent=1)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Entries in the order in which they took part; none where nothing was noted, or where the file is damaged."""
-    try:
-        return list(json.loads(_path(folder).read_text()))
-    except (OSError, ValueError):
-        return []
+    """Entries in the order in which they took part; none where nothing was noted. Damaged where the file is."""
+    path, way_out = _path(folder), "restore it, or delete it: then it is not known what trained that trial"
+    return list(document.read(path, way_out)["entries"]) if path.exists() else []
 
 
 def collect(recipe: Recipe) -> dict[str, Any]:

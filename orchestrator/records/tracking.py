@@ -24,11 +24,11 @@ from orchestrator.records import provenance
 from orchestrator.records.definition import Definition
 from orchestrator.records.experiment import POINT, Batch, Experiment, TrackedRun
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
-from orchestrator.records.trial_document import TrialContent, read_trial
+from orchestrator.records.trial_document import TrialContent, measured, read_trial
 from reports import documents
 from reports.mlflow_client import knock, may_pass, understood
 from trainables.errors import UserError, in_one_line
-from trainables.files import atomic
+from trainables.files import document
 from trainables.files.storage import local_copy
 from trainables.secrets import redact
 
@@ -150,7 +150,7 @@ class MlflowWriter:
             batch.params = self._params(trial)
             self._log_data(run, trial)
         for row in trial.rows[sent.rows :]:
-            batch.add({key: value for key, value in row.items() if key not in ("images", "time")}, row["images"], row["time"])
+            batch.add(measured(row), row["images"], row["time"])
         self._experiment.put_text(run, documents.TRIAL, text)
         if trial.trained_by and (changes := trial.trained_by[-1]["code"]["diff"]):
             self._experiment.put_text(run, documents.CHANGES, changes)
@@ -251,13 +251,13 @@ class MlflowWriter:
     def _remembered(self) -> dict[str, Any]:
         """Bounds and importances, which the search knows and no trial's folder; so that any server can be told later."""
         path = self._folder.root / "tracking.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return document.read(path, "delete it: the next run writes it again") if path.exists() else {}
 
     def _remember(self, **fields: Mapping[str, float] | None) -> None:
         before = self._remembered()
         now = before | {name: dict(value) for name, value in fields.items() if value is not None}
         if now != before:
-            atomic.write_text(self._folder.root / "tracking.json", json.dumps(now))
+            document.write(self._folder.root / "tracking.json", now)
 
 
 def track_study(folder: StudyFolder, definition: Definition, uri: str, artifacts: Path, patience: float = 30.0) -> None:

@@ -12,7 +12,7 @@ from search_spaces.study import Study
 from trainables.recipe import Recipe
 from trainables.training import metrics_log
 
-_NOT_MEASURED = ("images", "time")  # columns of the metrics log that are axes
+_NOT_MEASURED = ("images", "time", "feature_hash")  # columns of the metrics log that are no metrics
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class TrialContent:
             "study_id": study_id, "number": record.number, "variant": record.variant_key[:12], "recipe_key": record.recipe_key,
             "values": record.values, "recipe": self.recipe.model_dump(mode="json") if self.recipe else {},
             "status": self.status, "reason": self.reason, "started": record.started, "ended": record.ended, "reused": record.reused,
-            "curves": self._curves(), "metrics": {**_measured(self.rows[-1] if self.rows else {}), **self.score},
+            "curves": self._curves(), "metrics": {**measured(self.rows[-1] if self.rows else {}), **self.score},
             "sweep": asdict(self.sweep) if self.sweep else None, "further_sweeps": [asdict(s) for s in self.further.values()],
             "provenance": [{**entry, "code": {k: v for k, v in entry["code"].items() if k != "diff"}} for entry in self.trained_by],
         }
@@ -99,5 +99,6 @@ def read_trial(folder: TrialFolder, study: Study) -> TrialContent:
     return TrialContent(record, recipe, metrics_log.read(folder.root), folder.sweep, folder.further_sweeps, provenance.read(folder.root))
 
 
-def _measured(row: dict[str, Any]) -> dict[str, float]:
+def measured(row: dict[str, Any]) -> dict[str, float]:
+    """The metrics of a row of the log."""
     return {key: float(value) for key, value in row.items() if key not in _NOT_MEASURED and value is not None}
