@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict, replace
 from typing import Any
 
 from ray import tune
@@ -74,14 +75,19 @@ class Trial(tune.Trainable):
         self._taken_up = True
         if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
             self._lock.acquire()
-            if images := self._store.take(self._key, self._recipe, self._folder.root):
-                events.note(self._folder.root, "reused", images=images)
+            with events.warnings_noted(self._folder.root):
+                taken = self._store.take(self._key, self._recipe, self._folder.root)
+            if taken:
+                self._folder.write_record(replace(self._folder.record, reused=asdict(taken)))
+                events.note(self._folder.root, "reused", **asdict(taken))
+        elif self._study.compute.reuse:
+            events.note(self._folder.root, "not reused", message="sweep.keep_snapshots is not all, so that no trials share their training")
         self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""
         if self._lock.is_locked:
-            self._store.keep(self._key, self._recipe, self._folder.root)
+            self._store.keep(self._key, self._recipe, self._folder.root, self._study.name, self._folder.number)
             self._lock.release()
 
     def _end(self, training: Any, reason: str = "") -> None:

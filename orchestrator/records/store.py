@@ -3,14 +3,15 @@
     store/<stage key>/   checkpoint, metrics, snapshots of the furthest run with this recipe, whatever its length
     store/<stage key>.lock
 
-A stage key is the hash of a recipe without its length, so that a longer run goes on from a shorter one.  Files are hard
+A stage key (`trainables/stage_key.py`) says nothing of the length, so that a longer run goes on from a shorter one.  Files are hard
 links to those of the trial (copies on another disk or in remote storage), which are replaced and never changed, so that keeping
-them costs no space.  An entry counts once its `entry.json` is there, which is written last.
+them costs no space.  An entry counts once its `entry.json` is there, which is written last.  All of it is checked when it is taken; one
+that is damaged is dropped, and the training is done again.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from pathlib import Path
 from filelock import Timeout
 
 from orchestrator.records.locks import Lock, lock_at
-from trainables.files import atomic
+from trainables.errors import UserError
+from trainables.files import document
 from trainables.files.storage import copy_file, remove_tree
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, make_recipe
 from trainables.training import checkpoint, metrics_log
 
 _ENTRY, _SNAPSHOTS = "entry.json", "snapshots"
+_WAY_OUT = "snrlab store gc removes it"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Entry:
     images: int
     folder: Path
     kept: float  # when, seconds since 1970
+    study: str = ""  # where it was trained; empty for entries of earlier versions
+    trial: int = -1
 
     @property
     def size(self) -> int:
@@ -44,6 +49,15 @@ class Entry:
     def in_use(self) -> bool:
         """Whether some trial still has these files."""
         return any(path.stat().st_nlink > 1 for path in (self.folder / _SNAPSHOTS).glob("*"))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a trial has got from the store, and whose it was."""
+
+    images: int  # that need not be trained
+    study: str
+    trial: int
 
 
 class Store:
@@ -56,20 +70,27 @@ class Store:
         """Held while the stage is computed, so that others wait for it instead of computing it too."""
         return lock_at(self.root / f"{key}.lock")
 
-    def take(self, key: str, recipe: Recipe, folder: Path) -> int:
-        """Put what is kept of a recipe into a trial's empty folder; returns the images that need not be trained."""
+    def take(self, key: str, recipe: Recipe, folder: Path) -> Taken | None:
+        """Put what is kept of a recipe into a trial's empty folder; None where there is nothing for it.
+
+        A damaged entry is dropped with a warning.
+        """
         entry = self._entry(key)
         if entry is None or entry.images > recipe.duration.images or checkpoint.exists(folder):
-            return 0
+            return None
+        if damaged := self._damaged(entry):
+            logging.getLogger(__name__).warning("%s: damaged in the store, which drops it; training begins at the start", damaged[0])
+            self._drop(entry)
+            return None
         for source in sorted((entry.folder / _SNAPSHOTS).glob("*.safetensors")):
             images = int(source.name.split("-")[1])
             if images % recipe.ema.snapshot_every == 0 or images == recipe.duration.images:  # not the odd end of a shorter run
                 copy_file(source, folder / _SNAPSHOTS / source.name)
         metrics_log.copy(entry.folder, folder)
         copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
-        return entry.images
+        return Taken(entry.images, entry.study, entry.trial)
 
-    def keep(self, key: str, recipe: Recipe, folder: Path) -> None:
+    def keep(self, key: str, recipe: Recipe, folder: Path, study: str, trial: int) -> None:
         """Keep what a trial has trained, unless as much is kept already, or data or code have changed since the key was made."""
         images = checkpoint.images(folder)
         entry = self._entry(key)
@@ -83,7 +104,8 @@ class Store:
                 copy_file(source, final / _SNAPSHOTS / source.name)
         metrics_log.copy(folder, final)
         copy_file(checkpoint.path(folder), checkpoint.path(final))
-        atomic.write_text(final / _ENTRY, json.dumps({"images": images, "kept": time.time(), "recipe": json.loads(recipe.canonical_json)}))
+        document.write(final / _ENTRY, {"images": images, "kept": time.time(), "study": study, "trial": trial,
+                                        "recipe": recipe.model_dump(mode="json")})
 
     def entries(self) -> list[Entry]:
         """By age, the oldest first."""
@@ -94,27 +116,32 @@ class Store:
         """Remove entries (those that no trial shares) and what crashes have left; returns the entries removed."""
         gone = [entry for entry in self.entries() if unused(entry)]
         for entry in gone:
-            (entry.folder / _ENTRY).unlink()
-            remove_tree(entry.folder)
+            self._drop(entry)
         for left in self.root.iterdir() if self.root.exists() else ():
-            if left.is_dir() and self._entry(left.name) is None and not self._is_being_made(left.name):
+            if left.is_dir() and not left.name.endswith(".lock") and self._entry(left.name) is None and not self._is_being_made(left.name):
                 remove_tree(left)
         return gone
 
     def verify(self) -> dict[Entry, list[str]]:
-        """Damaged files of each entry that has some."""
-        from trainables.ema.snapshots import list_snapshots
-        from trainables.errors import UserError
+        """Damaged files of each entry that has some: checkpoint, metrics, every stored average; or what is wrong."""
+        return {entry: damaged for entry in self.entries() if (damaged := self._damaged(entry))}
 
-        found: dict[Entry, list[str]] = {}
-        for entry in self.entries():
-            try:
-                damaged = [s.file.location for s in list_snapshots(entry.folder / _SNAPSHOTS) if not s.file.verify()]
-            except UserError as error:
-                damaged = [str(error)]
-            if damaged:
-                found[entry] = damaged
-        return found
+    def _damaged(self, entry: Entry) -> list[str]:
+        from trainables.ema.snapshots import list_snapshots
+        from trainables.training.resume import check_whole
+
+        try:
+            recipe = make_recipe(document.read(entry.folder / _ENTRY, _WAY_OUT)["recipe"])
+            check_whole(entry.folder, recipe, entry.images)
+            damaged = [s.file.location for s in list_snapshots(entry.folder / _SNAPSHOTS) if not s.file.verify()]
+        except UserError as error:
+            damaged = [str(error)]
+        whole = checkpoint.verify(entry.folder) and checkpoint.images(entry.folder) == entry.images
+        return damaged if whole else [*damaged, str(checkpoint.path(entry.folder))]
+
+    def _drop(self, entry: Entry) -> None:
+        (entry.folder / _ENTRY).unlink()
+        remove_tree(entry.folder)
 
     def _is_being_made(self, key: str) -> bool:
         lock = lock_at(self.root / f"{key}.lock")
@@ -128,7 +155,7 @@ class Store:
     def _entry(self, key: str) -> Entry | None:
         path = self.root / key / _ENTRY
         try:
-            known = json.loads(path.read_text())
-            return Entry(key, int(known["images"]), path.parent, float(known["kept"]))
-        except (OSError, ValueError, KeyError):
-            return None  # not kept, or cut short: it is computed again
+            known = document.read(path, _WAY_OUT)
+            return Entry(key, int(known["images"]), path.parent, float(known["kept"]), known.get("study", ""), known.get("trial", -1))
+        except (UserError, ValueError, KeyError):
+            return None  # not kept, or damaged: it is computed again

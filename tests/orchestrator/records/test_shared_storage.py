@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from orchestrator.records.folders import WorkFolder
-from orchestrator.records.store import Store
+from orchestrator.records.store import Store, Taken
 from orchestrator.search.journal import ObjectJournal
 from tests.conftest import tiny_fields
 from tests.studies import SNRLAB, small_study, snrlab
@@ -72,8 +72,9 @@ def test_a_run_in_a_bucket_leaves_the_same_weights_and_is_kept_and_taken_over(bu
         list(train(recipe, folder, cache))
     store = Store(place(f"{bucket}/store"))
     key = stage_key(recipe, cache)
-    store.keep(key, recipe, there)
-    assert store.take(key, recipe, other) == 256 and store.verify() == {} and [e.images for e in store.entries()] == [256]
+    store.keep(key, recipe, there, "first", 0)
+    assert store.take(key, recipe, other) == Taken(256, "first", 0) and store.verify() == {}
+    assert [e.images for e in store.entries()] == [256]
     wanted = [s.file.checksums for s in list_snapshots(here / "snapshots")]
     assert all([s.file.checksums for s in list_snapshots(folder / "snapshots")] == wanted for folder in (there, other))
     assert [r["loss"] for r in metrics_log.read(there)] == [r["loss"] for r in metrics_log.read(here)] and checkpoint.images(other) == 256

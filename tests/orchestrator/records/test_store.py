@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from orchestrator.records.store import Store
+from orchestrator.records.store import Store, Taken
 from tests.conftest import tiny_fields
 from trainables.ema.snapshots import list_snapshots
 from trainables.recipe import Recipe, make_recipe
@@ -37,8 +38,8 @@ def vectors(folder: Path) -> dict[tuple[int, float], tuple[str, ...]]:
 
 def test_the_same_recipe_is_taken_over_whole(trained: Path, tmp_path: Path, cache: Path) -> None:
     store, recipe = Store(tmp_path / "store"), recipe_of(320)
-    store.keep(key_of(recipe), recipe, trained)
-    assert store.take(key_of(recipe), recipe, tmp_path / "other") == 320
+    store.keep(key_of(recipe), recipe, trained, "first", 3)
+    assert store.take(key_of(recipe), recipe, tmp_path / "other") == Taken(320, "first", 3)
     (progress,) = train(recipe, tmp_path / "other", cache)
     assert progress.done and progress.metrics["loss"] == metrics_log.read(trained)[-1]["loss"]
     assert vectors(tmp_path / "other") == vectors(trained)
@@ -48,29 +49,29 @@ def test_the_same_recipe_is_taken_over_whole(trained: Path, tmp_path: Path, cach
 
 def test_a_longer_run_goes_on_from_a_shorter_one_with_the_numbers_of_an_unbroken_one(trained: Path, tmp_path: Path, cache: Path) -> None:
     store = Store(tmp_path / "store")
-    store.keep(key_of(recipe_of(320)), recipe_of(320), trained)
+    store.keep(key_of(recipe_of(320)), recipe_of(320), trained, "first", 3)
     longer = recipe_of(512)
-    assert store.take(key_of(longer), longer, tmp_path / "longer") == 320
+    assert store.take(key_of(longer), longer, tmp_path / "longer") == Taken(320, "first", 3)
     list(train(longer, tmp_path / "longer", cache))
     list(train(longer, tmp_path / "unbroken", cache))
     assert vectors(tmp_path / "longer") == vectors(tmp_path / "unbroken")  # without the odd last one of the shorter run
-    store.keep(key_of(longer), longer, tmp_path / "longer")
+    store.keep(key_of(longer), longer, tmp_path / "longer", "first", 3)
     assert [e.images for e in store.entries()] == [512]
-    store.keep(key_of(recipe_of(320)), recipe_of(320), trained)  # shorter: nothing to keep
+    store.keep(key_of(recipe_of(320)), recipe_of(320), trained, "first", 3)  # shorter: nothing to keep
     assert [e.images for e in store.entries()] == [512]
-    assert store.take(key_of(recipe_of(320)), recipe_of(320), tmp_path / "shorter") == 0  # its end lies before the kept checkpoint
+    assert store.take(key_of(recipe_of(320)), recipe_of(320), tmp_path / "shorter") is None  # its end lies before the kept checkpoint
 
 
 def test_other_recipes_share_nothing(trained: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    store.keep(key_of(recipe_of(320)), recipe_of(320), trained)
-    assert store.take(key_of(recipe_of(320, seed=1)), recipe_of(320, seed=1), tmp_path / "seed") == 0
-    assert store.take(key_of(recipe_of(320, optimiser={"lr": 0.5})), recipe_of(320, optimiser={"lr": 0.5}), tmp_path / "lr") == 0
+    store.keep(key_of(recipe_of(320)), recipe_of(320), trained, "first", 3)
+    assert store.take(key_of(recipe_of(320, seed=1)), recipe_of(320, seed=1), tmp_path / "seed") is None
+    assert store.take(key_of(recipe_of(320, optimiser={"lr": 0.5})), recipe_of(320, optimiser={"lr": 0.5}), tmp_path / "lr") is None
 
 
 def test_garbage_is_what_no_trial_shares(trained: Path, tmp_path: Path) -> None:
     store, recipe = Store(tmp_path / "store"), recipe_of(320)
-    store.keep(key_of(recipe), recipe, trained)
+    store.keep(key_of(recipe), recipe, trained, "first", 3)
     (tmp_path / "store" / ".left.1").mkdir()
     assert store.collect_garbage() == [] and not (tmp_path / "store" / ".left.1").exists()
     for path in (store.entries()[0].folder / "snapshots").iterdir():  # as if the trial's folder had been deleted
@@ -80,18 +81,41 @@ def test_garbage_is_what_no_trial_shares(trained: Path, tmp_path: Path) -> None:
     assert len(store.collect_garbage()) == 1 and store.entries() == []
 
 
-def test_damage_is_found_and_a_torn_entry_is_no_entry(trained: Path, tmp_path: Path) -> None:
+def halve(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+@pytest.mark.parametrize("damage", [halve, flip, None], ids=["halved", "flipped", "deleted"])
+@pytest.mark.parametrize("pattern", ["snapshots/*-0.1000.safetensors", "checkpoint.safetensors", "metrics.jsonl"])
+def test_damage_is_found_and_a_damaged_entry_is_dropped_when_it_is_wanted(
+    pattern: str, damage: Callable[[bytes], bytes] | None, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
     store, recipe = Store(tmp_path / "store"), recipe_of(320)
-    store.keep(key_of(recipe), recipe, trained)
-    entry = store.entries()[0]
-    victim = sorted((entry.folder / "snapshots").iterdir())[0]
-    content = bytearray(victim.read_bytes())
+    store.keep(key_of(recipe), recipe, trained, "first", 3)
+    (entry,) = store.entries()
+    victim = sorted(entry.folder.glob(pattern))[0]
+    content = victim.read_bytes()
     victim.unlink()
-    content[-9] ^= 1
-    victim.write_bytes(content)
-    assert store.verify() == {entry: [str(victim)]}
-    (entry.folder / "entry.json").write_text("{")
-    assert store.entries() == [] and store.take(key_of(recipe), recipe, tmp_path / "other") == 0
+    if damage:
+        victim.write_bytes(damage(content))
+    assert any(str(victim) in text for text in store.verify()[entry])
+    assert store.take(key_of(recipe), recipe, tmp_path / "other") is None and not (tmp_path / "other").exists()
+    assert str(victim) in caplog.text and "training begins at the start" in caplog.text
+    assert store.entries() == [] and not entry.folder.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"checksum": "0123456789abcdef", "images": 320, "kept": 1.0}'])
+def test_a_torn_entry_is_no_entry(content: str, trained: Path, tmp_path: Path) -> None:
+    store, recipe = Store(tmp_path / "store"), recipe_of(320)
+    store.keep(key_of(recipe), recipe, trained, "first", 3)
+    (store.entries()[0].folder / "entry.json").write_text(content)
+    assert store.entries() == [] and store.take(key_of(recipe), recipe, tmp_path / "other") is None
+    store.keep(key_of(recipe), recipe, trained, "second", 0)
+    assert store.take(key_of(recipe), recipe, tmp_path / "other") == Taken(320, "second", 0)
 
 
 def test_one_trial_waits_for_the_other(tmp_path: Path) -> None:
