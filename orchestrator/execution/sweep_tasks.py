@@ -120,13 +120,17 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     from trainables.evaluation.image_grid import png
     from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
     from trainables.recipe import load_recipe
+    from trainables.training.resume import check_trained
 
     torch.set_num_threads(threads)
     folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
-    recipe = load_recipe(folder.root / "recipe.json")
-    metric = recipe.evaluation.features.metric
+    metric = ""
     device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")
     try:
+        recipe = load_recipe(folder.root / "recipe.json")
+        metric = recipe.evaluation.features.metric
+        if not further:
+            check_trained(folder.root, recipe)
         cost = network_cost(recipe)
         averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
         with events.warnings_noted(folder.root):

@@ -33,6 +33,15 @@ def state_of(folder: Path, recipe: Recipe, key: str) -> tuple[Counters, dict[str
     return stored
 
 
+def check_trained(folder: Path, recipe: Recipe) -> None:
+    """Damaged where a run that has ended lacks something that its sweep needs."""
+    rows = metrics_log.read(folder)
+    images = max(rows[-1]["images"] if rows else 0, checkpoint.images(folder))
+    if not images:
+        raise Damaged(f"{metrics_log.path(folder)}: is missing or empty, although something was trained; {WAY_OUT}")
+    check_whole(folder, recipe, images)
+
+
 def check_whole(folder: Path, recipe: Recipe, images: int) -> None:
     """Damaged where what a run has written up to this number of images is not all there."""
     if images and not metrics_log.reaches(folder, images):

@@ -15,6 +15,7 @@ from trainables.errors import Damaged
 from trainables.recipe import load_recipe, make_recipe
 from trainables.training import checkpoint, metrics_log
 from trainables.training.loop import train
+from trainables.training.resume import check_trained
 
 RECIPE = make_recipe(tiny_fields())
 
@@ -71,8 +72,18 @@ def test_a_flipped_bit_anywhere_in_a_checkpoint_is_noticed(broken_off: Path, tmp
     content = path.read_bytes()
     assert checkpoint.verify(folder) and checkpoint.images(folder) == 128
     header = int.from_bytes(content[:8], "little")
-    for at in [*range(0, header + 8, 37), *range(header + 8, len(content), len(content) // 40)]:
+    for at in [*range(0, header + 8, 149), *range(header + 8, len(content), len(content) // 12)]:
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
         with pytest.raises(Damaged, match=r"checkpoint\.safetensors: cannot be read .*; delete it to train from the start"):
             checkpoint.load(folder, "key")
         assert not checkpoint.verify(folder) and checkpoint.images(folder) in (0, 128)
+
+
+@pytest.mark.parametrize("damage", DAMAGES[::2], ids=["halved", "deleted"])
+@pytest.mark.parametrize("file", ["metrics.jsonl", "snapshots/images-000000000256-sigma_rel-0.0500.safetensors"])
+def test_a_run_that_lacks_something_is_not_swept(file: str, damage: Callable[[Path], object], whole: Path, tmp_path: Path) -> None:
+    check_trained(whole, RECIPE)
+    folder = shutil.copytree(whole, tmp_path / "run")
+    damage(folder / file)
+    with pytest.raises(Damaged, match=rf"{file}.*; restore it, or delete the run's folder to train again"):
+        check_trained(folder, RECIPE)
