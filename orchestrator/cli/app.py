@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestrator.cli.findings import StudyName, TrackingOption, bring_up_to_date, conclude, findings
 from orchestrator.cli.operations import WorkdirOption, operations
-from orchestrator.cluster.ray_cluster import RayLost
+from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line
 from trainables.files.storage import make_folder
@@ -38,6 +38,8 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     definition, work, console = _load(study, set_), _work_folder(workdir), Console()
     for warning in definition.warnings:
         console.print(f"warning: {warning}", markup=False)
+    if not address and (note := cluster_not_used()):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     try:
         with ProgressDisplay(console, definition.metric) as display:
             summary = run_study(definition, work, display, address, tracking_uri, search_storage)

@@ -78,7 +78,8 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
         yield RayProcesses()
         return
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if address:
+    elsewhere = bool(address) and address != "local"
+    if address and elsewhere:
         _knock(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
@@ -86,6 +87,7 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
             raise _unreachable(address, error) from None
     else:
         ray.init(
+            "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
             num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
             logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
         )  # workers inherit our environment
@@ -96,7 +98,7 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
         raise
     # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
     signal.signal(signal.SIGTERM, on_terminate)
-    started = psutil.Process().children() if not address else []
+    started = [] if elsewhere else psutil.Process().children()
     processes, over = RayProcesses(tuple(p for p in started if p.name() in ("raylet", "gcs_server"))), threading.Event()
     threading.Thread(target=_watch, args=(processes, over), daemon=True).start()
     try:
@@ -104,6 +106,18 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
     finally:
         ray.shutdown()
         over.set()
+
+
+def cluster_not_used() -> str:
+    """What to say where a Ray cluster is named or known on this machine and a study starts its own all the same; empty without one."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - where `ray start` writes it
+    known = Path(folder, "ray", "ray_current_cluster")
+    named = os.environ.get("RAY_ADDRESS", "")
+    address = named or (known.read_text().strip() if known.is_file() else "")
+    if address in ("", "local"):
+        return ""
+    where = "RAY_ADDRESS names" if named else "ray start has left here"
+    return f"a Ray of this study's own is started; the cluster that {where} is not used: --address {address} would use it"
 
 
 def _watch(processes: RayProcesses, over: threading.Event) -> None:
