@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with study.yaml and runs/."""
-    return interrupted.make_interrupted(tmp_path_factory.mktemp("faults") / "killed")
+def _killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = interrupted.make_interrupted(tmp_path_factory.mktemp("faults") / "killed")
+    return folder, interrupted.copy(folder, folder.with_name("saved"))
+
+
+@pytest.fixture
+def killed(_killed: tuple[Path, Path]) -> Path:
+    """A folder with study.yaml and runs/, as the kill has left it; always the same, because MLflow notes absolute paths."""
+    folder, saved = _killed
+    shutil.rmtree(folder)
+    return interrupted.copy(saved, folder)

@@ -145,7 +145,7 @@ def take_way_out(message: str) -> bool:
     elif found := re.search(r"delete (?:the folder |the file )?(/[^\s;,]+)", message):
         path = Path(found[1])
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    elif (found := re.search(r"(/[^\s:]+)", message)) and "delete it" in message:
+    elif (found := re.search(r"(/[^\s:]+)", message)) and re.search("delete it|[Mm]ove it away", message):
         Path(found[1]).unlink(missing_ok=True)
     else:
         return False
