@@ -41,7 +41,8 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
 
     from trainables.ema.sweep_settings import make_sweep
     from trainables.evaluation.sweep import sweep
-    from trainables.training.loop import Ranks, train
+    from trainables.training.loop import train
+    from trainables.training.ranks import Ranks
 
     wanted = make_sweep({"sigma_rels": chosen.sweep}) if chosen.sweep else None
     recipe.check_files()

@@ -15,12 +15,15 @@ _WITHOUT_MATHS = ("trainables.errors", "trainables.files", "trainables.method", 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def code_hash(classes: Iterable[type]) -> str:
+def code_hash(classes: Iterable[type], modules: Iterable[str] = ()) -> str:
     """SHA-256, hexadecimal, of the modules that define these classes and their bases, and of all that those import from here.
+
+    `modules` are looked at too, where there are such.
 
     What this process has hashed once it does not look at again: it goes on with the code that it has loaded.
     """
     wanted = {base.__module__ for cls in classes for base in cls.__mro__ if _counts(base.__module__)}
+    wanted |= {module for module in modules if _path(module).exists()}
     digest = hashlib.sha256()
     for module in sorted(_with_imports(wanted)):
         digest.update(f"{module} {_module_hash(module)}\n".encode())

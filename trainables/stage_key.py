@@ -41,12 +41,19 @@ def stage_key(recipe: Recipe, cache: Path, ranks: int = 1, device: str = "cpu") 
     for name in _OF_SWEEPS:
         del fields["evaluation"][name]
     everything = {
-        "numerics": NUMERICS, "ranks": ranks, "device": device, "code": code_hash(type(part) for part in _parts(recipe)),
+        "numerics": NUMERICS, "ranks": ranks, "device": device, "code": _code(recipe),
         "data": _content(recipe.data, fields["data"], cache),
         "weights": _content(recipe.evaluation.features, fields["evaluation"]["features"], cache),
         "recipe": fields,  # without the paths, which the lines above have taken out
     }
     return hashlib.sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _code(recipe: Recipe) -> str:
+    """Of all methods in use, with what steps beside the loop for them."""
+    parts = list(_parts(recipe))
+    kinds = (part.kind for part in parts if hasattr(part, "kind"))
+    return code_hash((type(part) for part in parts), (f"trainables.training.beside.{kind}" for kind in kinds))
 
 
 def _content(source: DataSource | Features, fields: dict[str, Any], cache: Path) -> dict[str, str]:

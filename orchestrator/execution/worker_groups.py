@@ -155,7 +155,7 @@ def _work(config: dict[str, Any]) -> None:
     import ray.train.torch
     import torch
 
-    from trainables.training.loop import Ranks
+    from trainables.training.ranks import Ranks
 
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()

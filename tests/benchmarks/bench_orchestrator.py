@@ -82,8 +82,8 @@ def _textbook_starts(workers: int) -> list[float]:
     def loop(config: dict[str, Any]) -> None:
         import ray.train.torch
 
-        from trainables.training.loop import Ranks
         from trainables.training.loop import train as train_recipe
+        from trainables.training.ranks import Ranks
 
         context = ray.train.get_context()
         ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trainables.randomness import normal, torch_seed, uniform
+from trainables.randomness import torch_seed, uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import Draws, Step, TimestepPolicy
+from trainables.timesteps.policy import Draws, TimestepPolicy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,10 @@ class Adaptive(TimestepPolicy):
 
 
 class AdaptiveDraws(Draws):
-    """The policy network is made when the first images are seen, because its input has their channels."""
+    """The policy network is made when the first images are seen, because its input has their channels.
+
+    What it learns from, `training/beside/adaptive.py` finds out.
+    """
 
     def __init__(self, settings: Adaptive, schedule: Schedule, seed: int, batch_size: int) -> None:
         super().__init__(schedule, seed, batch_size)
@@ -47,7 +50,7 @@ class AdaptiveDraws(Draws):
         self._optimiser: Any = None
         self._pending: dict[str, Tensor] = {}
         self._drawn: np.ndarray = np.empty(0)
-        self._evaluations, self._images = 0, 0
+        self.evaluations, self._images = 0, 0  # of the network beside training, and training images
 
     def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         import scipy.special
@@ -61,24 +64,31 @@ class AdaptiveDraws(Draws):
             return self.grid[np.rint(self._drawn * (self._settings.levels - 1)).astype(int)], None
         return self.schedule.from_uniform(self._drawn), None
 
-    def around_step(self, step: Step) -> Callable[[], None] | None:
-        if step.index % self._settings.update_every:
-            return None
-        before_all, before_chosen = self._terms(step)
+    def learn(self, clean: Tensor, reward: Tensor, gain: np.ndarray, average_gradients: Callable[[nn.Module], None]) -> None:
+        """One step of the policy towards the images [count] whose levels, those drawn last, were rewarded [count].
 
-        def after() -> None:
-            after_all, after_chosen = self._terms(step)
-            gain = (before_all - after_all).cpu().numpy()
-            reward = (before_chosen - after_chosen).sum(1)
-            self._reinforce(step, reward)
-            self._gains = [*self._gains, gain][-self._settings.queue :]
-            self.chosen = telling_levels(np.stack(self._gains), self._settings.chosen, self.chosen)
+        `gain` [T] is how much the step lowered the bound at each level; `average_gradients` is over all ranks.
+        """
+        self._reinforce(clean, reward, average_gradients)
+        self._gains = [*self._gains, gain][-self._settings.queue :]
+        self.chosen = telling_levels(np.stack(self._gains), self._settings.chosen, self.chosen)
 
-        return after
+    def bits(self, error: Tensor, level: Tensor) -> Tensor:
+        """KL(q(z_{i-1}|z_i, x) || p(z_{i-1}|z_i)) = (SNR_{i-1} - SNR_i)/2 |x - x_hat|^2 (Kingma et al. 2021, eq. 13-14).
+
+        In bits per dimension [N], of mean squared errors [N] at levels i [N].
+        """
+        import torch
+
+        grid = torch.from_numpy(self.grid)
+        previous = torch.where(level > 0, grid[(level - 1).clamp(min=0)], torch.full_like(grid[level], np.inf)).exp()
+        snr = grid[level].exp()
+        drop = torch.where(torch.isfinite(previous), previous - snr, snr)  # the first level: Gaussian reconstruction at its own SNR
+        return 0.5 * drop.to(error.device) * error / np.log(2.0)
 
     def report(self) -> dict[str, float]:
         """Extra network evaluations per training image, and the levels that make up the reward."""
-        cost = {"policy/extra_evaluations_per_image": self._evaluations / max(self._images, 1)}
+        cost = {"policy/extra_evaluations_per_image": self.evaluations / max(self._images, 1)}
         return cost | {f"policy/chosen_{i}": float(level) for i, level in enumerate(self.chosen)}
 
     def density(self) -> np.ndarray | None:
@@ -91,10 +101,10 @@ class AdaptiveDraws(Draws):
 
         state = {
             "chosen": torch.from_numpy(self.chosen.copy()), "gains": torch.from_numpy(np.array(self._gains)),
-            "counts": torch.tensor([self._evaluations, self._images]),
+            "counts": torch.tensor([self.evaluations, self._images]),
         }
         if self._policy is not None:
-            from trainables.training.optimiser_state import optimiser_tensors
+            from trainables.optimisers.optimiser_state import optimiser_tensors
 
             state |= {f"policy/{k}": v.detach().cpu().clone() for k, v in self._policy.state_dict().items()}
             state |= {f"optimiser/{k}": v.cpu().clone() for k, v in optimiser_tensors(self._optimiser).items()}
@@ -103,65 +113,20 @@ class AdaptiveDraws(Draws):
     def restore(self, state: dict[str, Tensor]) -> None:
         self.chosen = state["chosen"].numpy().copy()
         self._gains = list(state["gains"].numpy().copy())
-        self._evaluations, self._images = state["counts"].tolist()
+        self.evaluations, self._images = state["counts"].tolist()
         self._pending = state  # the policy itself is made when its input is known
 
-    def _terms(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Variational terms in bits per dimension: of one image at all levels [T], and of the batch at the chosen ones [count, S].
-
-        The levels are shared among the ranks; noise belongs to the step, so that before and after see the same.
-        """
+    def _reinforce(self, clean: Tensor, reward: Tensor, average_gradients: Callable[[nn.Module], None]) -> None:
         import torch
 
-        device, shape = step.clean.device, tuple(step.clean.shape[1:])
-        one = step.gather(step.clean)[step.index % (len(step.clean) * step.world)][None]
-        label = None if step.labels is None else step.gather(step.labels)[step.index % (len(step.labels) * step.world)][None]
-        share = -(-self._settings.levels // step.world)
-        mine = torch.arange(step.rank * share, (step.rank + 1) * share).clamp(max=self._settings.levels - 1)
-        noise = normal(self.seed, f"policy levels/{step.index}", int(mine[0]), len(mine), shape).to(device)
-        parts = []
-        for part in mine.split(256):
-            labels = None if label is None else label.expand(len(part), -1)
-            parts.append(self._bits(step, one.expand(len(part), *shape), labels, noise[part - mine[0]], part))
-        everything = step.gather(torch.cat(parts))[: self._settings.levels]
-
-        noise = normal(self.seed, "policy batch", step.first, len(step.clean), shape).to(device)
-        columns = [
-            self._bits(step, step.clean, step.labels, noise, torch.full((len(step.clean),), int(level))) for level in self.chosen
-        ]
-        self._evaluations += len(mine) + len(columns) * len(step.clean)
-        return everything, torch.stack(columns, 1)
-
-    def _bits(self, step: Step, clean: Tensor, labels: Tensor | None, noise: Tensor, level: Tensor) -> Tensor:
-        """KL(q(z_{i-1}|z_i, x) || p(z_{i-1}|z_i)) = (SNR_{i-1} - SNR_i)/2 |x - x_hat|^2 (Kingma et al. 2021, eq. 13-14)."""
-        import torch
-
-        from trainables.networks.modules.denoiser import per_image
-
-        grid = torch.from_numpy(self.grid)
-        previous = torch.where(level > 0, grid[(level - 1).clamp(min=0)], torch.full_like(grid[level], np.inf)).exp()
-        snr = grid[level].exp()
-        drop = torch.where(torch.isfinite(previous), previous - snr, snr)  # the first level: Gaussian reconstruction at its own SNR
-        log_snr = grid[level].float().to(clean.device)
-        with torch.no_grad():
-            noisy, _ = step.denoiser.corrupt(clean, noise, log_snr)
-            denoised = step.denoiser.target.denoise(step.denoiser(noisy, log_snr, labels), noisy, per_image(log_snr, noisy))
-        error = (denoised - clean).double().square().flatten(1).mean(1)
-        return 0.5 * drop.to(clean.device) * error / np.log(2.0)
-
-    def _reinforce(self, step: Step, reward: Tensor) -> None:
-        import torch
-
-        from trainables.training.batch import average_gradients
-
-        a, b = self._parameters(step.clean)
+        a, b = self._parameters(clean)
         beta = torch.distributions.Beta(a, b)
         drawn = torch.from_numpy(self._drawn).to(a)
         loss = -(beta.log_prob(drawn) * reward.to(a) + self._settings.entropy * beta.entropy()).mean()
         self._optimiser.zero_grad()
         loss.backward()
         assert self._policy is not None  # made by _parameters
-        average_gradients(self._policy, step.world)
+        average_gradients(self._policy)
         torch.nn.utils.clip_grad_norm_(self._policy.parameters(), 1.0)
         self._optimiser.step()
 
@@ -191,7 +156,7 @@ class AdaptiveDraws(Draws):
             ).to(clean.device)
         self._optimiser = torch.optim.Adam(self._policy.parameters(), lr=self._settings.lr)
         if self._pending:
-            from trainables.training.optimiser_state import optimiser_tensors
+            from trainables.optimisers.optimiser_state import optimiser_tensors
 
             stored, self._pending = self._pending, {}
             if "policy/0.weight" in stored:

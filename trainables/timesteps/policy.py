@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +12,6 @@ from trainables.schedules import Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from trainables.networks.modules.denoiser import Denoiser
 
 
 class TimestepPolicy(Method, abc.ABC):
@@ -47,10 +43,6 @@ class Draws(abc.ABC):
     def observe(self, log_snr: np.ndarray, losses: np.ndarray) -> None:  # noqa: B027 - most policies observe nothing
         """Take in the weighted losses [batch] of a step at log SNR [batch], all ranks' together."""
 
-    def around_step(self, step: Step) -> Callable[[], None] | None:
-        """Called before each optimiser step; what it returns is called after it."""
-        return None
-
     def report(self) -> dict[str, float]:
         """Numbers worth logging with each report."""
         return {}
@@ -65,17 +57,3 @@ class Draws(abc.ABC):
 
     def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most policies have no state
         """Go on from a state."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a policy may use of a training step."""
-
-    denoiser: Denoiser
-    clean: Tensor  # [count,C,H,W] whitened, this rank's images
-    labels: Tensor | None
-    index: int  # number of the step, from 0
-    first: int  # global index of this rank's first image
-    rank: int
-    world: int
-    gather: Callable[[Any], Any]  # tensor of this rank -> concatenation over all ranks, in their order

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from trainables.networks.modules.denoiser import Denoiser
@@ -24,6 +23,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    def weighted(self, weight: Tensor) -> Batch:
+        """The same images with other weights [N]."""
+        return replace(self, weight=weight)
 
     def select(self, chosen: Tensor | slice) -> Batch:
         """The images at some places."""
@@ -45,21 +48,3 @@ def image_losses(model: nn.Module, denoiser: Denoiser, batch: Batch, arithmetic:
         u = head(batch.log_snr)
         loss = loss / u.exp() + u * wanted[0].numel()
     return loss
-
-
-def average_gradients(module: nn.Module, world: int) -> None:
-    """The mean gradient over all ranks, for modules outside the data-parallel wrapper."""
-    if world > 1:
-        for parameter in module.parameters():
-            if parameter.grad is not None:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= world
-
-
-def gather(values: Tensor, world: int) -> Tensor:
-    """Every rank's values [N] one after the other, the same on all ranks."""
-    if world == 1:
-        return values
-    parts = [torch.empty_like(values) for _ in range(world)]
-    torch.distributed.all_gather(parts, values.contiguous())
-    return torch.cat(parts)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.networks.modules.magnitude import MPConv
+from trainables.optimisers.arithmetic import Arithmetic
 from trainables.training.batch import Batch, image_losses
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Diagnostics:
         """Every `diagnostics_every` images: gradients by bucket on this rank's images, magnitudes of weights and activations."""
         if not self.wanted or images % self._every:
             return
-        gradients = bucket_gradients(self._denoiser, batch, self._recipe)
+        gradients = bucket_gradients(self._denoiser, batch, self._recipe.arithmetic)
         self._latest = _conflict(gradients) | self._magnitudes(batch)
 
     def take(self) -> dict[str, float]:
@@ -82,7 +83,7 @@ class Diagnostics:
         return found
 
 
-def bucket_gradients(denoiser: Denoiser, batch: Batch, recipe: Recipe, limit: int = 32) -> dict[int, Tensor]:
+def bucket_gradients(denoiser: Denoiser, batch: Batch, arithmetic: Arithmetic, limit: int = 32) -> dict[int, Tensor]:
     """Per bucket: gradients [2, parameters] of the mean loss over two halves of at most `limit` of its images."""
     buckets = torch.from_numpy(bucket_of(batch.log_snr.double().cpu().numpy()))
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
@@ -93,7 +94,7 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, recipe: Recipe, limit: in
             continue
         halves = []
         for part in chosen.chunk(2):
-            loss = image_losses(denoiser, denoiser, batch.select(part), recipe.arithmetic).mean()
+            loss = image_losses(denoiser, denoiser, batch.select(part), arithmetic).mean()
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             flat = [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)]
             halves.append(torch.cat(flat))

@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny, field_validator
 from trainables.method import Array
 from trainables.targets.target import Target
 from trainables.weightings.edm import Edm
-from trainables.weightings.weighting import LearnedWeights, Weighting
+from trainables.weightings.weighting import Weighting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,8 +45,9 @@ class Uncertainty(Weighting):
         """log w of the weighting underneath (u is 0 at the start of training)."""
         return self.base.log_weight(log_snr, target)
 
-    def learned(self) -> LearnedWeights | None:
-        return self.base.learned()
+    @property
+    def innermost(self) -> Weighting:
+        return self.base.innermost
 
     def head(self) -> nn.Module:
         from trainables.networks.modules.uncertainty import UncertaintyHead

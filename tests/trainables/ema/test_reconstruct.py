@@ -19,7 +19,8 @@ from trainables.ema.snapshots import list_snapshots, write_snapshot
 from trainables.ema.tracker import PowerEma
 from trainables.errors import ConfigError, UserError
 from trainables.recipe import make_recipe
-from trainables.training.loop import Ranks, _Run
+from trainables.training.loop import Run
+from trainables.training.ranks import Ranks
 
 WIDTHS = (0.015, 0.03, 0.08, 0.13, 0.2, 0.25)
 SIZE = 3 * reconstruct._TILE + 17
@@ -73,18 +74,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path
     ema = {"sigma_rels": [0.05, 0.1], "snapshot_every": images // 64}
     network = {"kind": "edm2", "channels": 8, "mult": [1], "blocks": 1, "attention": []}
     recipe = make_recipe(tiny_fields(network=network, ema=ema, duration={"images": images, "batch_size": 16}, evaluation={"every": images}))
-    run = _Run(recipe, folder, cache, Ranks())
-    direct, update = PowerEma(run.denoiser, WIDTHS), run.ema.update
-    names = [n for n, _ in run.denoiser.named_parameters()]
+    run = Run(recipe, folder, cache, Ranks())
+    direct, update = PowerEma(run.model.denoiser, WIDTHS), run.model.ema.update
+    names = [n for n, _ in run.model.denoiser.named_parameters()]
 
     def follow(seen: int, step: int) -> None:
         update(seen, step)
         direct.update(seen, step)
         if seen % recipe.ema.snapshot_every == 0:
-            for width, average in run.ema.averages.items():
-                write_snapshot(folder / "fp16", seen, width, average, names, list(run.denoiser.parameters()), "fp16")
+            for width, average in run.model.ema.averages.items():
+                write_snapshot(folder / "fp16", seen, width, average, names, list(run.model.denoiser.parameters()), "fp16")
 
-    run.ema.update = follow  # type: ignore[method-assign]
+    run.model.ema.update = follow  # type: ignore[method-assign]
     run.train_until(images)
     return folder, images, {w: torch.cat([p.flatten() for p in tensors]).numpy() for w, tensors in direct.averages.items()}
 

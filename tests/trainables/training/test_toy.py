@@ -9,14 +9,18 @@ from torch import nn
 
 from trainables.log_snr import alpha_sigma
 from trainables.networks.modules.denoiser import Denoiser, per_image
+from trainables.optimisers.arithmetic import Arithmetic
 from trainables.randomness import normal
+from trainables.recipe import Recipe
 from trainables.schedules import KINDS as SCHEDULES
 from trainables.schedules import make_schedule
 from trainables.targets import KINDS as TARGETS
 from trainables.targets import make_target
 from trainables.timesteps.adaptive import Adaptive
 from trainables.timesteps.independent import Independent
-from trainables.timesteps.policy import Step
+from trainables.training.batch import Batch
+from trainables.training.beside import Step, start_beside
+from trainables.training.ranks import Ranks
 from trainables.weightings import KINDS as WEIGHTINGS
 from trainables.weightings import Weighting
 
@@ -94,20 +98,22 @@ def excess_after_training(policy, wrong: tuple[int, ...], seed: int, steps: int 
     denoiser = PerLevelDenoiser(PerLevel(grid, wrong), make_target("x0"))
     best = alpha_sigma(denoiser.network.levels)[0]
     draws = policy.start(schedule, seed, batch)
+    beside = start_beside(Recipe(timesteps=policy), draws)
     optimiser = torch.optim.SGD(denoiser.parameters(), lr=0.05)
     for step in range(steps):
         first = step * batch
         clean = normal(1, "data", first, batch, (2, 1, 1))
         levels, _ = draws.draw(first, batch, clean)
-        after = draws.around_step(Step(denoiser, clean, None, step, first, 0, 1, lambda v: v))
         log_snr = torch.from_numpy(levels).float()
+        batch_now = Batch(first, clean, torch.zeros_like(clean), None, log_snr, torch.ones_like(log_snr))
+        after = [b.before_step(Step(denoiser, batch_now, step, Ranks(), Arithmetic())) for b in beside.values()]
         noisy, goal = denoiser.corrupt(clean, normal(1, "noise", first, batch, (2, 1, 1)), log_snr)
         loss = (denoiser(noisy, log_snr) - goal).square().flatten(1).mean(1).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if after:
-            after()
+        for learn in filter(None, after):
+            learn()
     return float((denoiser.network.coefficients.detach() - best).square().sum())
 
 

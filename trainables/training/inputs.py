@@ -1,0 +1,42 @@
+"""What a run trains on: this rank's share of every batch, as a function of the global sample index."""
+
+from __future__ import annotations
+
+import torch
+
+from trainables.data import ImageData
+from trainables.networks.modules.denoiser import one_hot
+from trainables.randomness import Shuffle, normal, uniform
+from trainables.recipe import Recipe
+from trainables.training.batch import Batch
+from trainables.training.ranks import Ranks
+
+
+class Inputs:
+    """The endless stream of training images with their noise, levels and weights."""
+
+    def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks) -> None:
+        self._recipe, self._data, self._ranks = recipe, data, ranks
+        self._shuffle = Shuffle(recipe.seed, len(data.images))
+        self.draws = recipe.timesteps.start(recipe.schedule, recipe.seed, recipe.duration.batch_size)
+
+    def batch(self, images: int) -> Batch:
+        """The share of the step that begins after `images` images."""
+        recipe, device = self._recipe, self._ranks.device
+        count = recipe.duration.batch_size // self._ranks.world
+        first = images + self._ranks.rank * count
+        positions = self._shuffle(first, count)
+        clean = self._data.whitened(positions).to(device)
+        levels, correction = self.draws.draw(first, count, clean)
+        log_snr = torch.from_numpy(levels).to(device)
+        weight = recipe.weighting.weight(log_snr, recipe.target)
+        if correction is not None:
+            weight = weight * torch.from_numpy(correction).to(device)
+        if recipe.importance_base is not None:
+            weight = weight * (recipe.importance_base.log_prob(log_snr) - recipe.schedule.log_prob(log_snr)).exp()
+        noise = normal(recipe.seed, "training noise", first, count, self._data.shape).to(device)
+        labels = one_hot(torch.from_numpy(self._data.labels[positions]).to(device), self._data.classes)
+        if labels is not None and recipe.label_dropout:
+            kept = uniform(recipe.seed, "label dropout", first, count) >= recipe.label_dropout
+            labels = labels * torch.from_numpy(kept).to(device)[:, None]
+        return Batch(first, clean, noise, labels, log_snr.float(), weight.float())

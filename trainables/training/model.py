@@ -1,0 +1,94 @@
+"""What a run trains: the denoiser, what is learned beside it, their optimiser, and the averages of the weights."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainables.data import ImageData
+from trainables.ema.tracker import PowerEma
+from trainables.networks.modules.build import build_denoiser
+from trainables.networks.modules.magnitude import project_weights
+from trainables.optimisers.optimiser_state import optimiser_tensors
+from trainables.randomness import torch_seed
+from trainables.recipe import Recipe
+from trainables.training.batch import Batch, image_losses
+from trainables.training.ranks import Ranks
+
+
+class Model:
+    """Initialised as a function of the recipe's seed alone; `launch` comes after a state has been restored, if there is one."""
+
+    def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks) -> None:
+        self._recipe, self._ranks = recipe, ranks
+        self.denoiser = build_denoiser(recipe, data).to(ranks.device)
+        self.head = self._build_head()
+        adam = recipe.optimiser
+        parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
+        self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
+        self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
+        self._parallel: nn.Module = self.denoiser
+
+    def launch(self) -> None:
+        """Compile and join the ranks."""
+        if self._recipe.arithmetic.compile:
+            self.denoiser.network.compile()  # in place: the names of the parameters stay
+        if self._ranks.world > 1:
+            self._parallel = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
+
+    def prepare(self, images: int) -> None:
+        """Weight norms, dropout and learning rate of the step that begins after `images` images."""
+        project_weights(self.denoiser)
+        if self.head:
+            project_weights(self.head)
+        if getattr(self._recipe.network, "dropout", 0.0):
+            torch.manual_seed(torch_seed(self._recipe.seed, f"dropout/{self._ranks.rank}", images))
+        self.optimiser.param_groups[0]["lr"] = self._recipe.optimiser.learning_rate(images)
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Gradients of the mean loss over the global batch, in parts of at most `micro_batch` images; the losses [count]."""
+        settings = self._recipe.arithmetic
+        parts = batch.split(settings.micro_batch or len(batch))
+        losses = []
+        for i, part in enumerate(parts):
+            last = i == len(parts) - 1
+            wait = contextlib.nullcontext() if last or self._ranks.world == 1 else self._parallel.no_sync()  # type: ignore[operator]
+            with wait:
+                loss = image_losses(self._parallel, self.denoiser, part, settings, self.head)
+                (loss.sum() * (settings.loss_scaling / len(batch))).backward()
+            losses.append(loss.detach())
+        if settings.loss_scaling != 1.0:
+            torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], settings.loss_scaling)
+        if self.head:
+            self._ranks.average_gradients(self.head)
+        return torch.cat(losses)
+
+    def zero_nonfinite_gradients(self) -> None:
+        """As EDM2 does."""
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                torch.nan_to_num(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0, out=parameter.grad)
+
+    def step(self) -> None:
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything by name, not copied: writing into these tensors restores a state."""
+        named = {f"network/{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
+        named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
+        named |= {f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
+        return named | {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return list(self.optimiser.param_groups[0]["params"])
+
+    def _build_head(self) -> nn.Module | None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(self._recipe.seed, "weighting head"))
+            head = self._recipe.weighting.head()
+        return head.to(self._ranks.device) if head else None
