@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.object_storage import bucket, server  # noqa: F401 - fixtures
+
 # Tiny networks gain nothing from threads, and on a busy machine threads that wait for each other cost a factor of 20.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -17,7 +17,7 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from filelock import Timeout
 from orchestrator.records.locks import Lock, lock_at
 from trainables.errors import Damaged, UserError
 from trainables.files import document
-from trainables.files.storage import is_local
+from trainables.files.storage import is_local, trouble
 
 Training = Literal["running", "completed", "stopped", "failed", "infeasible"]
 
@@ -93,36 +93,45 @@ class StudyFolder:
 
     @contextmanager
     def held(self) -> Iterator[Lock]:
-        """Keep other processes from changing this study meanwhile; UserError if one is at it, or if the storage is lost from sight."""
+        """Keep other processes from changing this study meanwhile; UserError if one is at it, or where the storage fails."""
         lost, main = threading.Event(), threading.main_thread().ident or 0
 
         def stop() -> None:
             lost.set()
             signal.pthread_kill(main, signal.SIGINT)  # which also wakes it where it waits
 
-        lock = lock_at(self.root / ".lock", stop)
+        try:
+            with self._lock(stop) as lock:
+                yield lock
+        except BaseException as error:
+            if lost.is_set():
+                reason = "the storage could not be reached for too long, or this process was stopped, so that another may have followed"
+            elif not (reason := trouble(error)):
+                raise
+            raise UserError(f"study {self.root.name} in {self.root.parent}: {reason}; run the same command again to go on") from error
+
+    @contextmanager
+    def _lock(self, lost: Callable[[], object]) -> Iterator[Lock]:
+        lock = lock_at(self.root / ".lock", lost)
         try:
             lock.acquire(timeout=1)  # somebody may only be looking whether it is held
         except Timeout:
             raise UserError(f"study {self.root.name} is being run already ({self.root / '.lock'} is held by another process)") from None
         try:
             yield lock
-        except BaseException as error:
-            if not lost.is_set():
-                raise
-            reason = "the storage could not be reached for too long, or this process was stopped, so that another may have followed"
-            raise UserError(f"study {self.root.name}: {reason}; run the same command again to go on") from error
         finally:
             lock.release()
 
     @property
     def is_held(self) -> bool:
         """Whether a process is at this study now."""
+        lock = lock_at(self.root / ".lock")
         try:
-            with self.held():
-                return False
-        except UserError:
+            lock.acquire(timeout=1)
+        except Timeout:
             return True
+        lock.release()
+        return False
 
     @property
     def cancel_request(self) -> Path:

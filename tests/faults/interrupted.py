@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -102,9 +103,9 @@ def wait_for(condition: Any, seconds: float = 150.0) -> None:
         time.sleep(0.02)
 
 
-def results(folder: Path) -> list[dict[str, Any]]:
+def results(folder: Path, options: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Rows without what depends on the clock or the way there."""
-    shown = snrlab("results", NAME, "--format", "json", cwd=folder)
+    shown = snrlab("results", NAME, "--format", "json", *options, cwd=folder)
     assert shown.returncode == 0, shown.stderr
     rows = json.loads(shown.stdout)
     rows = rows["trials"] if isinstance(rows, dict) else rows
@@ -114,20 +115,21 @@ def results(folder: Path) -> list[dict[str, Any]]:
 KEPT = {"trial", "state", "sigma_rel", "images", "variant_key"}
 
 
-def check_same_or_told(folder: Path, wanted: list[dict[str, Any]], file: Path | None = None) -> str:
+def check_same_or_told(folder: Path, wanted: list[dict[str, Any]], file: Path | None = None,
+                       options: Sequence[str] = ()) -> str:
     """Run again: the same results, or code 2 with one message and a way out that leads to them; what happened, in words."""
-    ended = follow(start(folder))
+    ended = follow(start(folder, *options))
     check_manners(ended)
     if ended.code == 0:
-        assert results(folder) == wanted
+        assert results(folder, options) == wanted
         return "the same results"
     assert ended.code == 2, ended
     message = ended.text.strip().splitlines()[-1]
     assert message.startswith("snrlab: ") and (file is None or file.name in ended.text), message
     assert take_way_out(message), f"no way out: {message}"
-    again = follow(start(folder))
+    again = follow(start(folder, *options))
     check_manners(again)
-    assert again.code == 0 and results(folder) == wanted, again.text
+    assert again.code == 0 and results(folder, options) == wanted, again.text
     return "a message with a way out"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.faults.interrupted import NAME, check_manners, check_same_or_told, fo
 from trainables.errors import Damaged
 from trainables.files import document
 from trainables.files.line_log import LineLog
+from trainables.files.storage import place
 from trainables.training import checkpoint, metrics_log
 from trainables.training.checkpoint import Counters
 
@@ -151,3 +154,46 @@ def test_a_folder_in_which_nothing_can_be_written(killed: Path, wanted: list[dic
     finally:
         subprocess.run(["umount", "-l", str(runs)], check=True)
     check_same_or_told(killed, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("left", [0, 50 << 20], ids=["nothing left", "50 MiB left"])
+def test_the_disk_gets_full_while_a_study_runs(left: int, wanted: list[dict[str, Any]], tmp_path: Path) -> None:
+    folder = interrupted.write_study(tmp_path)
+    runs = folder / "runs"
+    runs.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "none", str(runs)], capture_output=True).returncode:
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        process = start(folder)
+        wait_for(lambda: (runs / NAME / "trials" / "0000" / "checkpoint.safetensors").exists())
+        fill(runs, left)
+        ended = follow(process)
+        check_manners(ended)
+        assert ended.code == 2 and "free some space" in ended.text, ended
+        (runs / "ballast").unlink()
+        check_same_or_told(folder, wanted)
+    finally:
+        subprocess.run(["umount", "-l", str(runs)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seconds", [5, 40])
+def test_object_storage_is_away_for_a_while(
+    seconds: float, bucket: str, server: subprocess.Popen[bytes], wanted: list[dict[str, Any]], tmp_path: Path,
+) -> None:
+    folder = interrupted.write_study(tmp_path)
+    options = ("--workdir", f"{bucket}/away-{seconds}", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db")
+    process = start(folder, *options)
+    wait_for(lambda: place(f"{bucket}/away-{seconds}/{NAME}/trials/0001/metrics.jsonl").exists())
+    server.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    ended = follow(process)
+    check_manners(ended)
+    assert ended.code == 0 or (ended.code == 2 and "run the same command again to go on" in ended.text), ended
+    check_same_or_told(folder, wanted, options=options)

@@ -6,6 +6,7 @@ paths (`place`); the stored averages, which are large, are read and written in r
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from trainables.errors import UserError
+from trainables.errors import UserError, in_one_line
 from trainables.files import atomic
 
 
@@ -27,13 +28,21 @@ def place(text: str | Path) -> Path:
     from upath import UPath
 
     try:
-        return cast(Path, UPath(text.rstrip("/"), **_OPTIONS))
+        return cast(Path, UPath(text.rstrip("/"), **_options(text.partition("://")[0])))
     except (ValueError, ImportError) as error:
         raise UserError(f"{text}: {error}") from None
 
 
 def is_local(path: Path) -> bool:
     return isinstance(path, Path)
+
+
+def trouble(error: BaseException) -> str:
+    """Why files cannot be read or written just now (disk full, no right to, storage out of reach); empty for any other error."""
+    if isinstance(error, OSError) and error.errno in _TROUBLES:
+        return f"{error.strerror}{_TROUBLES[error.errno]}"
+    client = type(error).__module__.partition(".")[0] in ("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "s3fs")
+    return f"the storage cannot be reached: {in_one_line(error)}" if client else ""
 
 
 def make_folder(path: Path) -> None:
@@ -140,7 +149,7 @@ class Remote:
         import fsspec
 
         try:
-            self._files: Any = fsspec.filesystem(protocol, **_OPTIONS)
+            self._files: Any = fsspec.filesystem(protocol, **_options(protocol))
         except (ValueError, ImportError) as error:
             raise UserError(f"{protocol}://: {error}") from None
 
@@ -203,7 +212,13 @@ def storage_of(location: str) -> Disk | Remote:
     return _remote(protocol) if separator else _DISK
 
 
-_OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # other machines write there too
+def _options(protocol: str) -> dict[str, Any]:
+    """For fsspec: no cache of listings, because other machines write there too; storage that is away is an error within a minute."""
+    patience = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+    return {"use_listings_cache": False, **({"config_kwargs": patience} if protocol in ("s3", "s3a") else {})}
+
+
+_TROUBLES = {errno.ENOSPC: ": free some space", errno.EDQUOT: ": free some space", errno.EROFS: "", errno.EACCES: "", errno.EPERM: ""}
 _LARGEST_HEADER = 100 << 20  # safetensors' own limit
 _DISK = Disk()
 _remote = lru_cache(Remote)

@@ -148,3 +148,21 @@ def test_work_ends_with_one_message_when_the_lease_is_lost(path: Path, monkeypat
         assert lock.generation == 1
         monkeypatch.setattr(type(lock._files), "ls", lambda *_, **__: 1 / 0)
         time.sleep(10)
+
+
+class EndpointConnectionError(Exception):
+    __module__ = "botocore.exceptions"
+
+
+@pytest.mark.parametrize("error, words", [
+    (OSError(28, "No space left on device"), "No space left on device: free some space; run the same command again"),
+    (OSError(30, "Read-only file system"), "Read-only file system; run the same command again"),
+    (EndpointConnectionError("Could not connect"), "storage cannot be reached: EndpointConnectionError: Could not connect; run the same"),
+])
+def test_work_that_ends_by_trouble_with_files_says_so_in_one_message(error: Exception, words: str, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    with pytest.raises(UserError, match=words), folder.held():
+        raise error
+    with pytest.raises(KeyError), folder.held():
+        raise KeyError("a mistake of ours")
+    assert not folder.is_held

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,40 +25,6 @@ from trainables.recipe import make_recipe
 from trainables.stage_key import stage_key
 from trainables.training import checkpoint, metrics_log
 from trainables.training.loop import train
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[bytes]]:
-    """Found through the environment, as on a cluster."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    settings = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-                "MLFLOW_S3_ENDPOINT_URL": url}
-    code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            end = time.monotonic() + 60
-            while time.monotonic() < end:
-                with socket.socket() as client:
-                    if client.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
-            yield server
-        finally:
-            server.kill()
-            server.wait()
-
-
-@pytest.fixture(scope="module")
-def bucket(server: subprocess.Popen[bytes]) -> str:
-    """URL of an empty bucket."""
-    place("s3://snrlab").mkdir()
-    return "s3://snrlab"
 
 
 def test_a_run_in_a_bucket_leaves_the_same_weights_and_is_kept_and_taken_over(bucket: str, tmp_path: Path, cache: Path) -> None:
