@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference docs/reference.md`."""
+"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from trainables.method import Method
 from trainables.optimisers.adam import Adam
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
 
+PAGE = Path(__file__).parents[1] / "docs/reference.md"
+
 
 def reference() -> str:
     """Every field of a study file: meaning, range, default, default search range."""
     parts = [
-        "# Reference\n\nWritten by `python -m search_spaces.reference docs/reference.md`; do not edit.\n",
+        "# Reference\n\nWritten by `python -m search_spaces.reference`; do not edit.\n",
         "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
@@ -67,4 +69,4 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference())
+    Path(sys.argv[1] if len(sys.argv) > 1 else PAGE).write_text(reference())

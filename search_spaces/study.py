@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from search_spaces import space as spaces
 from search_spaces.absolute_paths import with_absolute_paths
@@ -38,6 +38,12 @@ class Compute(Settings):
     hang_minutes: float = Field(60.0, ge=0, description="workers without news for so long (from their start on) are restarted; 0: never")
     sweep_minutes: float = Field(240.0, ge=0, description="an EMA sweep that has run for so long is given up; 0: never")
     max_failures: int = Field(2, ge=0, description="restarts of a trial after a lost worker before it counts as failed")
+
+    @model_validator(mode="after")
+    def _gpus_have_workers(self) -> Compute:
+        if self.gpus_per_worker and not self.workers:
+            raise ValueError(f"workers: 0 trains on the CPU, and gpus_per_worker = {self.gpus_per_worker:g} needs a worker: set workers: 1")
+        return self
 
 
 class Tracking(Settings):

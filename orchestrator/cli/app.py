@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.cli.findings import StudyName, TrackingOption, bring_up_to_date, conclude, findings
-from orchestrator.cli.operations import WorkdirOption, operations
+from orchestrator.cli.findings import TrackingOption, bring_up_to_date, conclude, findings
+from orchestrator.cli.operations import StudyName, WorkdirOption, operations
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line

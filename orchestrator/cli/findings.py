@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.operations import WorkdirOption
+from orchestrator.cli.operations import StudyName, WorkdirOption, name_of
 from orchestrator.cluster.addresses import without_password
 from orchestrator.records.folders import StudyFolder, WorkFolder
 from trainables.errors import ConfigError, UserError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 findings = typer.Typer()
 
-StudyName = Annotated[str, typer.Argument(help="name of a study that has been run")]
 TrackingOption = Annotated[str | None, typer.Option(
     "--tracking-uri", envvar="SNRLAB_TRACKING_URI", show_envvar=True,
     help="MLflow server (default: SQLite in the work folder); an address with a password belongs in the environment variable",
@@ -80,7 +79,7 @@ def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri:
 
 
 @findings.command()
-def ui(study: Annotated[str | None, typer.Argument(help="study to open (default: the one that was written last)")] = None,
+def ui(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="study to open (default: the last written)")] = None,
        workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
        port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's own pages on the results (localhost only, unless told otherwise): a study's trials, best first."""

@@ -13,19 +13,32 @@ from rich.live import Live
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError
 from trainables.files.storage import place
+from trainables.files.yaml_file import load_mapping
 
 if TYPE_CHECKING:
     from orchestrator.records.store import Store
 
 operations = typer.Typer()
 
-_Name = Annotated[str, typer.Argument(help="name of a study that has been run")]
+
+def name_of(study: str) -> str:
+    """A study's name: as given, or as the file says where the path of one was given."""
+    path = Path(study)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return study
+    name = load_mapping(path, "study").get("name")
+    if not isinstance(name, str):
+        raise UserError(f"study {path}: gives no name")
+    return name
+
+
+StudyName = Annotated[str, typer.Argument(parser=name_of, metavar="STUDY", help="name of a study that has been run, or path of its file")]
 WorkdirOption = Annotated[Path, typer.Option("--workdir", parser=place, metavar="FOLDER", envvar="SNRLAB_WORKDIR",
                                              help="folder of all results, or a URL of shared storage (s3://bucket/runs)")]
 
 
 @operations.command()
-def status(study: _Name, watch: Annotated[bool, typer.Option(help="keep the table up to date until Ctrl-C")] = False,
+def status(study: StudyName, watch: Annotated[bool, typer.Option(help="keep the table up to date until Ctrl-C")] = False,
            workdir: WorkdirOption = Path("runs")) -> None:
     """Trials, stages, images per second, time left and the best score so far."""
     from orchestrator.cli.status import status_table
@@ -43,7 +56,7 @@ def status(study: _Name, watch: Annotated[bool, typer.Option(help="keep the tabl
 
 
 @operations.command()
-def logs(study: _Name, trial: Annotated[int, typer.Argument(help="number of the trial", min=0)],
+def logs(study: StudyName, trial: Annotated[int, typer.Argument(help="number of the trial", min=0)],
          follow: Annotated[bool, typer.Option(help="wait for further lines until Ctrl-C")] = False,
          workdir: WorkdirOption = Path("runs")) -> None:
     """What happened to a trial: starts, warnings, failures with their traceback."""
@@ -64,7 +77,7 @@ def logs(study: _Name, trial: Annotated[int, typer.Argument(help="number of the 
 
 
 @operations.command()
-def cancel(study: _Name, workdir: WorkdirOption = Path("runs"),
+def cancel(study: StudyName, workdir: WorkdirOption = Path("runs"),
            wait: Annotated[float, typer.Option(help="seconds to wait for the end")] = 60.0) -> None:
     """Stop a running study cleanly, from any machine that sees its folder; `snrlab run` goes on with it."""
     from orchestrator.records.definition import recall
@@ -129,9 +142,16 @@ def submit(study: Annotated[str, typer.Argument(help="name of a bundled study, o
            address: Annotated[str, typer.Option(help="the cluster's job server, e.g. http://head:8265", envvar="RAY_API_SERVER_ADDRESS")],
            workdir: Annotated[str, typer.Option(help="folder of all results as the cluster's machines see it")],
            set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field")] = None,
-           tracking_uri: Annotated[str | None, typer.Option(help="MLflow server")] = None) -> None:
+           tracking_uri: Annotated[str | None, typer.Option(envvar="SNRLAB_TRACKING_URI", help="MLflow server")] = None,
+           search_storage: Annotated[str | None, typer.Option(envvar="SNRLAB_SEARCH_STORAGE", help="database of the search")] = None,
+           ) -> None:
     """Run a study as a job on a Ray cluster; returns at once."""
-    from orchestrator.cluster.submit import submit_study
+    from orchestrator.cluster.submit import files_to_share, submit_study
+    from search_spaces.overrides import parse_assignment
+    from search_spaces.study import load_study
 
-    job = submit_study(study, address, workdir, set_ or [], tracking_uri)
+    definition = load_study(study, dict(parse_assignment(text) for text in set_ or []))
+    for field, path in files_to_share(definition):
+        typer.echo(f"warning: {field}: the cluster's machines must see {path} under that name", err=True)
+    job = submit_study(definition, address, workdir, tracking_uri, search_storage)
     typer.echo(f"submitted as {job}; follow it with: ray job logs {job} --address {address} --follow")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-from search_spaces.reference import reference
+from search_spaces.reference import PAGE, reference
 
 
 def test_reference_page_is_up_to_date() -> None:
-    page = Path(__file__).parents[2] / "docs/reference.md"
-    assert page.read_text() == reference(), "run: python -m search_spaces.reference docs/reference.md"
+    assert PAGE.read_text() == reference(), "run: python -m search_spaces.reference"
+
+
+def test_the_page_is_written_where_it_belongs_or_where_told(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "search_spaces.reference", str(tmp_path / "page.md")], check=True)
+    assert (tmp_path / "page.md").read_text() == reference()
+    assert Path(__file__).parents[2] / "docs/reference.md" == PAGE

@@ -68,6 +68,7 @@ def test_set_overrides_any_field() -> None:
     ("search.early_stopping.grace_images", 77, ["grace_images", "77", "multiple of"]),
     ("name", "../evil", ["name", "letters, digits"]),
     ("space", None, ["space"]),
+    ("compute", {"workers": 0, "gpus_per_worker": 1}, ["compute: workers: 0 trains on the CPU", "set workers: 1"]),
     ("space.seed", "auto", ["space.seed", "no default range"]),
 ])
 def test_mistakes_are_found_and_explained(path: str, value, words: list[str]) -> None:
