@@ -79,7 +79,7 @@ def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri:
 
 
 @findings.command()
-def ui(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="study to open (default: the last written)")] = None,
+def ui(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="study to open (default: the last one)")] = None,
        workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
        port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's own pages on the results (localhost only, unless told otherwise): a study's trials, best first."""
