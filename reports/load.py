@@ -150,6 +150,11 @@ class StudyResults:
         return all(trial.metrics.get(name, math.inf) <= bound for name, bound in self.bounds.items())
 
     @property
+    def infeasible(self) -> list[TrialResult]:
+        """Trials whose combination of values is impossible: nothing was trained."""
+        return [t for t in self.trials if t.status == "infeasible"]
+
+    @property
     def missing_text(self) -> str:
         """What to do about trials that are missing; empty where none is."""
         if not self.missing:

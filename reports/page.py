@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from reports import figures
 from reports.documents import short
 from reports.load import StudyResults, TrialResult
+from reports.rank_correlation import rank_correlations
 from reports.tables import rows
 from trainables.files import atomic
 
@@ -30,8 +32,8 @@ def render_page(results: StudyResults) -> str:
     charts = [
         ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
          "of the range means that the range should be widened.", figures.ema_curves(results)),
-        ("convergence", "Convergence", f"Interim scores use fewer images and one fixed EMA length: they rank trials for early stopping, "
-         f"and are not comparable with the final {results.metric}.", figures.convergence(results)),
+        ("convergence", "Convergence", f"Interim scores use fewer images, and only the averages tracked in training: they rank trials for "
+         f"early stopping, and are not comparable with the final {results.metric}. {_correlations(results)}", figures.convergence(results)),
     ]
     lengths = figures.optima(results)
     if lengths:
@@ -53,8 +55,27 @@ def render_page(results: StudyResults) -> str:
         results=results, rows=rows(results), ranked=results.ranked,
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
         samples=_samples(results), plotly=Markup(get_plotlyjs()), warnings=list(_warnings(results)),  # noqa: S704
+        provenance=_provenance(results),
         definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),
     )
+
+
+def _provenance(results: StudyResults) -> list[dict[str, Any]]:
+    """What trained: an entry for all trials that share it."""
+    shared: dict[str, dict[str, Any]] = {}
+    for trial in results.trials:
+        for entry in trial.provenance:
+            fields = {key: value for key, value in entry.items() if key != "seed"}
+            shared.setdefault(json.dumps(fields, sort_keys=True), {**fields, "trials": []})["trials"].append(trial.number)
+    return list(shared.values())
+
+
+def _correlations(results: StudyResults) -> str:
+    """How well interim scores foretell the final order."""
+    found = [f"{c.rho:.2f} after {c.images} images ({c.trials} trials)" for c in rank_correlations(results)]
+    if not found:
+        return "Their rank correlation with final scores needs three completed trials or more."
+    return f"Spearman's rank correlation between interim and final scores of completed trials: {', '.join(found)}."
 
 
 def _html(key: str, chart: Any) -> str:
@@ -90,6 +111,10 @@ def _warnings(results: StudyResults) -> Any:
     if results.metric == "fd_probe":
         yield ("fd_probe is a Fréchet distance in the feature space of a small classifier trained on this data set. "
                "It ranks trials of one data set; it is not FID and is not comparable with it.")
+    if results.ranked and (why := results.ranked[0].not_reproducible):
+        yield f"The best trial cannot be reproduced from its commit alone: {why}."
+    if results.infeasible:
+        yield f"{len(results.infeasible)} trials have an impossible combination of values; nothing was trained, and they are not ranked."
     stopped = sum(t.status == "stopped" for t in results.trials)
     if stopped:
         yield f"{stopped} trials were stopped early; their scores belong to fewer training images and are not ranked."

@@ -68,7 +68,12 @@ def _table(results: StudyResults) -> bytes:
 
 
 def _json(results: StudyResults) -> bytes:
-    return (json.dumps(rows(results), indent=1) + "\n").encode()
+    """The rows, each with how far its result can be reproduced, and by what it was trained."""
+    found = [
+        {**row, "reused": trial.reused, "cannot_be_reproduced_from_commit": trial.not_reproducible, "provenance": trial.provenance}
+        for row, trial in zip(rows(results), results.trials, strict=True)
+    ]
+    return (json.dumps(found, indent=1) + "\n").encode()
 
 
 def _csv(results: StudyResults) -> bytes:

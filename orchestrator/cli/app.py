@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.cli.findings import TrackingOption, bring_up_to_date, conclude, findings
 from orchestrator.cli.operations import StudyName, WorkdirOption, operations
+from orchestrator.cli.secret_arguments import hide_secret_arguments
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line
@@ -122,6 +123,7 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
 def main() -> None:
     """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
     guard_output()
+    hide_secret_arguments()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app(standalone_mode=True)

@@ -19,7 +19,7 @@ from ray.actor import ActorHandle
 
 from orchestrator.cluster.ray_cluster import ray_storage
 from orchestrator.execution.dispatcher import Assignment, Message
-from orchestrator.records import events
+from orchestrator.records import events, provenance
 from search_spaces.study import Compute
 from trainables.errors import TrainingFailed, UserError, in_one_line
 from trainables.files.storage import place
@@ -178,6 +178,8 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
         recipe = make_recipe(json.loads(assignment.recipe_json))
         folder = place(assignment.folder)
         with events.warnings_noted(folder):
+            if ranks is None or ranks.rank == 0:
+                provenance.write(folder, recipe)
             for progress in train(recipe, folder, place(assignment.cache), ranks):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:

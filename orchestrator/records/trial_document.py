@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -83,7 +84,7 @@ class TrialContent:
             "status": self.status, "reason": self.reason, "started": record.started, "ended": record.ended, "reused": record.reused,
             "curves": self._curves(), "metrics": {**measured(self.rows[-1] if self.rows else {}), **self.score},
             "sweep": asdict(self.sweep) if self.sweep else None, "further_sweeps": [asdict(s) for s in self.further.values()],
-            "provenance": [{**entry, "code": {k: v for k, v in entry["code"].items() if k != "diff"}} for entry in self.trained_by],
+            "provenance": [{**entry, "code": _without_changes(entry["code"])} for entry in self.trained_by],
         }
 
     def _curves(self) -> dict[str, list[list[float]]]:
@@ -97,6 +98,12 @@ def read_trial(folder: TrialFolder, study: Study) -> TrialContent:
     record = folder.record
     recipe = study.recipe(record.values) if record.training != "infeasible" else None
     return TrialContent(record, recipe, metrics_log.read(folder.root), folder.sweep, folder.further_sweeps, provenance.read(folder.root))
+
+
+def _without_changes(code: dict[str, Any]) -> dict[str, Any]:
+    """Their hash tells two sets of changes apart."""
+    changes = {"changes": hashlib.sha256(code["diff"].encode()).hexdigest()} if code["dirty"] else {}
+    return {"commit": code["commit"], "dirty": code["dirty"], **changes}
 
 
 def measured(row: dict[str, Any]) -> dict[str, float]:

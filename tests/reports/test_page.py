@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 
 from reports.load import EmaPoint, StudyResults, TrialResult
 from reports.page import render_page, write_page
-from reports.tables import rows, summary_lines
+from reports.rank_correlation import RankCorrelation, rank_correlations
+from reports.tables import render, rows, summary_lines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
@@ -62,6 +64,42 @@ def test_only_completed_trials_are_ranked() -> None:
     assert rows(results())[3]["fd_probe"] is None
     html = render_page(results())
     assert "lies at the edge" not in html and "1 trials were stopped early" in html
+
+
+def test_impossible_trials_are_listed_with_their_reason_and_not_ranked() -> None:
+    study = results()
+    study.trials[3].status, study.trials[3].reason = "infeasible", "schedule.b: too small"
+    html = render_page(study)
+    assert "Trial 3 infeasible: schedule.b: too small" in html and "1 trials have an impossible combination" in html
+    assert [t.number for t in study.ranked] == [1, 0] and summary_lines(study)[0].endswith("1 stopped, 1 infeasible")
+
+
+def test_the_rank_correlation_of_interim_and_final_scores_is_shown_with_its_number_of_trials() -> None:
+    study = results()
+    assert rank_correlations(study) == [] and "needs three completed trials" in render_page(study)
+    for trial, interim, final in zip(study.trials, (4.0, 3.0, 2.0, 1.0), (7.0, 8.0, 6.0, 5.0), strict=True):
+        trial.status, trial.best, trial.curve = "completed", final, [(256, interim), (512, final)]
+    assert rank_correlations(study) == [RankCorrelation(256, pytest.approx(0.8), 4), RankCorrelation(512, pytest.approx(1.0), 4)]
+    assert "0.80 after 256 images (4 trials)" in render_page(study)
+
+
+def test_what_cannot_be_reproduced_and_what_was_reused_is_said() -> None:
+    study = results()
+    code, others = {"commit": "c0ffee", "dirty": False}, {"versions": {"torch": "9.9"}, "seed": 0}
+    machine = {"system": "Linux", "cpu": "a CPU", "cpus": 2, "gpus": ["H100"]}
+    data = {"kind": "digits", "hash": "abc", "images": 9, "shape": [1, 8, 8]}
+    for trial in study.trials:
+        trial.provenance = [{"code": code, **others, "machine": machine, "data": data}]
+    html = render_page(study)
+    assert "cannot be reproduced" not in html and html.count("H100") == 1 and "torch 9.9" in html and "0, 1, 2, 3" in html
+    study.trials[1].provenance = [{"code": {**code, "dirty": True}, **others, "machine": machine, "data": data}]
+    study.trials[0].reused = {"study": "first", "trial": 4, "images": 512}
+    html = render_page(study)
+    assert "cannot be reproduced from its commit alone: the code had uncommitted changes" in html
+    assert "Trial 0 was trained in study first, trial 4, reused" in html
+    found = json.loads(render(study, "json"))
+    assert found[0]["reused"]["trial"] == 4 and found[1]["provenance"][0]["data"]["hash"] == "abc"
+    assert found[0]["cannot_be_reproduced_from_commit"] == "" and "uncommitted" in found[1]["cannot_be_reproduced_from_commit"]
 
 
 def test_an_optimum_at_the_edge_is_pointed_out() -> None:

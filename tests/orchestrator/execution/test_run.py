@@ -70,11 +70,12 @@ def test_results_in_every_format(finished, tmp_path: Path) -> None:
     rows = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
     wanted = {"trial", "variant", "seed", "status", "weighting.gamma", "optimiser.lr", "fd_probe", "sigma_rel", "images",
               "train_seconds", "recipe_key"}
-    assert [r["trial"] for r in rows] == [0, 1, 2] and set(rows[0]) == wanted and rows[0]["images"] == 256
+    further = {"reused", "cannot_be_reproduced_from_commit", "provenance"}
+    assert [r["trial"] for r in rows] == [0, 1, 2] and set(rows[0]) == wanted | further and rows[0]["images"] == 256
     text = list(csv.DictReader(io.StringIO(snrlab("results", "small", "--format", "csv", cwd=folder).stdout)))
     assert [float(r["fd_probe"]) for r in text] == [r["fd_probe"] for r in rows]
     assert snrlab("results", "small", "--format", "parquet", "--output", str(tmp_path / "r.parquet"), cwd=folder).returncode == 0
-    assert pq.read_table(tmp_path / "r.parquet").to_pylist() == rows
+    assert pq.read_table(tmp_path / "r.parquet").to_pylist() == [{key: row[key] for key in row if key in wanted} for row in rows]
     assert "completed" in snrlab("results", "small", cwd=folder).stdout
 
 
