@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from trainables.method import searchable
-from trainables.networks.edm2 import check_halvings
-from trainables.networks.network import Network
+from trainables.networks.network import Multipliers, Network, Resolutions, check_levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,15 +17,15 @@ class Adm(Network):
     """U-Net with group norm, biases, adaptive scale and shift, and zero-initialised last layers."""
 
     kind: Literal["adm"] = "adm"
-    channels: int = Field(64, ge=4, le=1024, description="channels at full resolution")
-    mult: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="channel multiplier of each level")
+    channels: int = Field(64, ge=4, le=1024, multiple_of=2, description="channels at full resolution, an even number")
+    mult: Multipliers = Field((1, 2, 3, 4), description="channel multiplier of each level")
     blocks: int = Field(3, ge=1, le=8, description="blocks per level in the encoder (one more in the decoder)")
-    attention: tuple[int, ...] = Field((32, 16, 8), description="resolutions with self-attention")
+    attention: Resolutions = Field((32, 16, 8), description="resolutions with self-attention")
     channels_per_head: int = Field(64, ge=4, description="channels per attention head")
     dropout: float = searchable(0.1, low=0.0, high=0.3, ge=0, lt=1, description="dropout in the residual branch")
 
     def check(self, resolution: int) -> None:
-        check_halvings(len(self.mult), resolution)
+        check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         from trainables.networks.modules.adm_unet import AdmUNet

@@ -22,7 +22,7 @@ class Dit(Network):
     depth: int = Field(12, ge=1, le=100, description="number of blocks")
     heads: int = Field(6, ge=1, le=64, description="attention heads; must divide width")
     patch: int = Field(2, ge=1, le=16, description="pixels per side of a patch")
-    mlp_ratio: float = Field(4.0, gt=0, description="hidden features of the MLP per feature")
+    mlp_ratio: float = Field(4.0, ge=0.1, le=64, description="hidden features of the MLP per feature")
     dropout: float = searchable(0.0, low=0.0, high=0.2, ge=0, lt=1, description="dropout after attention and MLP")
 
     def check(self, resolution: int) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trainables.errors import ConfigError, did_you_mean
 from trainables.method import searchable
-from trainables.networks.network import Network
+from trainables.networks.network import Multipliers, Network, Resolutions, check_levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,9 +19,9 @@ class Edm2(Network):
 
     kind: Literal["edm2"] = "edm2"
     channels: int = Field(32, ge=4, le=1024, description="channels at full resolution")
-    mult: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="channel multiplier of each level")
+    mult: Multipliers = Field((1, 2, 3, 4), description="channel multiplier of each level")
     blocks: int = Field(3, ge=1, le=8, description="blocks per level in the encoder (one more in the decoder)")
-    attention: tuple[int, ...] = Field((16, 8), description="resolutions with self-attention")
+    attention: Resolutions = Field((16, 8), description="resolutions with self-attention")
     channels_per_head: int = Field(64, ge=4, description="channels per attention head")
     label_balance: float = Field(0.5, ge=0, le=1, description="share of the label in the embedding")
     concat_balance: float = Field(0.5, ge=0, le=1, description="share of the skip connection")
@@ -40,7 +40,7 @@ class Edm2(Network):
     constant_channel: bool = Field(True, description="an input channel of ones in place of biases (configs C-G)")
 
     def check(self, resolution: int) -> None:
-        check_halvings(len(self.mult), resolution)
+        check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         from trainables.networks.modules.edm2_unet import Edm2UNet
@@ -61,15 +61,3 @@ def preset(size: str) -> Edm2:
     if size.startswith("tiny"):
         return Edm2(channels=channels, mult=(1, 2), blocks=1 if channels < 32 else 2, attention=(8, 4), channels_per_head=16)
     return Edm2(channels=channels, dropout=0.0 if channels <= 192 else 0.1)
-
-
-def check_halvings(levels: int, resolution: int) -> None:
-    """Raise ValueError where images cannot be halved once per level after the first."""
-    possible = 1
-    while resolution % 2**possible == 0:
-        possible += 1
-    if levels > possible:
-        raise ValueError(
-            f"{levels} levels halve the images {levels - 1} times, but their resolution is {resolution}; "
-            f"use at most {possible} entries in mult"
-        )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from trainables.method import Method
 
@@ -20,3 +23,27 @@ class Network(Method, abc.ABC):
 
     def check(self, resolution: int) -> None:
         """Raise ValueError where images of this resolution cannot pass through."""
+
+
+Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)]  # of channels, by level
+Resolutions = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+def check_levels(channels: int, mult: Sequence[int], attention: Sequence[int], channels_per_head: int, resolution: int) -> None:
+    """Raise ValueError where a U-Net cannot halve the images once per level after the first, or cannot share channels among its heads."""
+    possible = 1
+    while resolution % 2**possible == 0:
+        possible += 1
+    if len(mult) > possible:
+        raise ValueError(
+            f"{len(mult)} levels halve the images {len(mult) - 1} times, but their resolution is {resolution}; "
+            f"use at most {possible} entries in mult"
+        )
+    for level, factor in enumerate(mult):
+        width = channels * factor
+        heads = max(width // channels_per_head, 1)
+        if (resolution >> level in attention or level == len(mult) - 1) and width % heads:
+            raise ValueError(
+                f"{width} channels cannot be shared among {heads} attention heads at resolution {resolution >> level}: "
+                f"use channels and mult whose product is a multiple of channels_per_head = {channels_per_head}"
+            )

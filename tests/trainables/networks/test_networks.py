@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from trainables.networks.adm import Adm
 from trainables.networks.dit import Dit
 from trainables.networks.edm2 import Edm2
 from trainables.networks.modules.magnitude import MPConv, project_weights
+from trainables.recipe import make_recipe
 
 SMALL = {
     "edm2": Edm2(channels=8, mult=(1, 2), blocks=1, attention=(4,), channels_per_head=8),
@@ -116,3 +119,37 @@ def _perturb(net: torch.nn.Module) -> None:
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.2 * torch.randn_like(p))
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), [
+    *((kind, "mult", value) for kind in ("edm2", "adm") for value in ([-1], [0], [], [1, -2], [1.5], [10**9], ["a"], [None], [1] * 17)),
+    *((kind, "attention", value) for kind in ("edm2", "adm") for value in ([-1], [0], [8, -8], ["a"])),
+    ("adm", "channels", 5), ("dit", "mlp_ratio", 1e-9), ("dit", "mlp_ratio", 1e9), ("dit", "patch", 0),
+])
+def test_every_number_of_every_field_has_bounds(kind: str, field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"network\.{field}"):
+        make_recipe({"network": {"kind": kind, field: value}})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_whatever_settings_allow_builds_and_runs_or_says_why_not(name: str) -> None:
+    choose, built = random.Random(0), 0
+    ranges = {
+        "channels": range(4, 41, 2), "blocks": (1, 2), "channels_per_head": (4, 6, 8, 64, 999), "dropout": (0.0, 0.5),
+        "width": range(16, 80), "depth": (1, 2), "heads": range(1, 9), "patch": range(1, 17), "mlp_ratio": (0.1, 0.5, 3.3),
+    }
+    for _ in range(60):
+        fields: dict = {field: choose.choice(values) for field, values in ranges.items() if field in KINDS[name].model_fields}
+        if "mult" in KINDS[name].model_fields:
+            fields["mult"] = choose.choices(range(1, 6), k=choose.randint(1, 5))
+            fields["attention"] = choose.sample([1, 2, 4, 8, 16], k=choose.randint(0, 3))
+        settings = make_recipe({"network": {"kind": name, **fields}}).network
+        try:
+            with torch.device("meta"):
+                net = settings.build(3, 8, 4)
+        except ValueError:
+            continue
+        out = net(torch.empty(2, 3, 8, 8, device="meta"), torch.empty(2, device="meta"), torch.empty(2, 4, device="meta"))
+        assert out.shape == (2, 3, 8, 8)
+        built += 1
+    assert built >= 5

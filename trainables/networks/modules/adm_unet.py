@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.networks.adm import Adm
+
+class AdmShape(Protocol):
+    """What decides the network; described where it is set, in `networks/adm.py`."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def mult(self) -> tuple[int, ...]: ...
+
+    @property
+    def blocks(self) -> int: ...
+
+    @property
+    def attention(self) -> tuple[int, ...]: ...
+
+    @property
+    def channels_per_head(self) -> int: ...
+
+    @property
+    def dropout(self) -> float: ...
 
 
 class AdmUNet(nn.Module):
     """F(z; c_noise, labels)."""
 
-    def __init__(self, settings: Adm, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: AdmShape, channels: int, resolution: int, classes: int) -> None:
         super().__init__()
         widths = [settings.channels * m for m in settings.mult]
         self.frequencies, embedding = settings.channels, 4 * settings.channels
@@ -72,7 +93,7 @@ class AdmUNet(nn.Module):
 class Block(nn.Module):
     """A residual block with adaptive scale and shift; the last convolution and the attention's projection start at 0."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, resample: str, attention: bool, settings: Adm) -> None:
+    def __init__(self, inputs: int, outputs: int, embedding: int, resample: str, attention: bool, settings: AdmShape) -> None:
         super().__init__()
         self.resample, self.dropout = resample, settings.dropout
         self.heads = max(outputs // settings.channels_per_head, 1) if attention else 0

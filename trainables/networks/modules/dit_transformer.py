@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.networks.dit import Dit
 from trainables.networks.modules.adm_unet import positions
 
 _FREQUENCIES = 256
 _TIME_SCALE = 250.0  # c_noise spans about -1.6 .. 1.1; the features were made for steps 0 .. 1000
+
+
+class DitShape(Protocol):
+    """What decides the network; described where it is set, in `networks/dit.py`."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def depth(self) -> int: ...
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
+
+    @property
+    def mlp_ratio(self) -> float: ...
+
+    @property
+    def dropout(self) -> float: ...
 
 
 class DitTransformer(nn.Module):
@@ -18,7 +41,7 @@ class DitTransformer(nn.Module):
 
     places: Tensor
 
-    def __init__(self, settings: Dit, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: DitShape, channels: int, resolution: int, classes: int) -> None:
         super().__init__()
         width, self.patch, self.side, self.channels = settings.width, settings.patch, resolution // settings.patch, channels
         self.embed_patch = nn.Conv2d(channels, width, settings.patch, settings.patch)
@@ -62,7 +85,7 @@ class DitTransformer(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition; at the start both are the identity."""
 
-    def __init__(self, settings: Dit) -> None:
+    def __init__(self, settings: DitShape) -> None:
         super().__init__()
         width, hidden = settings.width, int(settings.width * settings.mlp_ratio)
         self.heads, self.dropout = settings.heads, settings.dropout

@@ -3,23 +3,74 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.networks.edm2 import Edm2
 from trainables.networks.modules.magnitude import SILU_GAIN, MPConv, MPFourier, mp_cat, mp_silu, mp_sum, pixel_norm, rms_unit
 
 _CLAMP = 256.0  # activations beyond this are cut, so that half precision never overflows
 _GROUPS = 32
 
 
+class Edm2Shape(Protocol):
+    """What decides the network; described where it is set, in `networks/edm2.py`."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def mult(self) -> tuple[int, ...]: ...
+
+    @property
+    def blocks(self) -> int: ...
+
+    @property
+    def attention(self) -> tuple[int, ...]: ...
+
+    @property
+    def channels_per_head(self) -> int: ...
+
+    @property
+    def label_balance(self) -> float: ...
+
+    @property
+    def concat_balance(self) -> float: ...
+
+    @property
+    def res_balance(self) -> float: ...
+
+    @property
+    def attn_balance(self) -> float: ...
+
+    @property
+    def dropout(self) -> float: ...
+
+    @property
+    def weight_norm(self) -> str: ...
+
+    @property
+    def magnitude_preserving(self) -> bool: ...
+
+    @property
+    def learned_gains(self) -> bool: ...
+
+    @property
+    def normalisation(self) -> str: ...
+
+    @property
+    def cosine_attention(self) -> bool: ...
+
+    @property
+    def constant_channel(self) -> bool: ...
+
+
 class Pieces:
     """The elementary operations that the settings switch."""
 
-    def __init__(self, settings: Edm2) -> None:
+    def __init__(self, settings: Edm2Shape) -> None:
         self.settings = settings
         self.preserving = settings.magnitude_preserving
         self.silu_gain = SILU_GAIN if self.preserving else 1.0
@@ -58,7 +109,7 @@ class Pieces:
 class Edm2UNet(nn.Module):
     """F(z; c_noise, labels): encoder and decoder of residual blocks with skip connections; out_gain starts at 0."""
 
-    def __init__(self, settings: Edm2, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: Edm2Shape, channels: int, resolution: int, classes: int) -> None:
         super().__init__()
         self.pieces = pieces = Pieces(settings)
         widths = [settings.channels * m for m in settings.mult]
