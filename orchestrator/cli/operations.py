@@ -121,7 +121,7 @@ def store_gc(everything: Annotated[bool, typer.Option("--all", help="also what t
 
 @store.command("verify")
 def store_verify(workdir: WorkdirOption = Path("runs")) -> None:
-    """Check every stored average against its checksums; exit code 1 if some are damaged."""
+    """Check everything that is kept against its checksums; exit code 1 if some are damaged."""
     kept = _store(workdir)
     damaged = kept.verify()
     for entry, files in damaged.items():

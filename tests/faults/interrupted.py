@@ -87,10 +87,10 @@ def write_study(folder: Path, **changes: Any) -> Path:
 
 
 def make_interrupted(folder: Path, **changes: Any) -> Path:
-    """Kill a run once the first trial is swept and tracked, and the second has its first checkpoint."""
+    """Kill a run once the first trial is swept, and the second has its first checkpoint."""
     process = start(write_study(folder, **changes))
     trials = folder / "runs" / NAME / "trials"
-    parts = [trials / "0000" / "sweep.json", trials / "0000" / "tracking.json", trials / "0001" / "checkpoint.safetensors"]
+    parts = [trials / "0000" / "sweep.json", trials / "0001" / "checkpoint.safetensors"]
     wait_for(lambda: all(part.exists() for part in parts))
     kill(process)
     return folder

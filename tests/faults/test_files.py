@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KINDS = {
     "definition": r"faults/study\.json", "study_lock": r"faults/\.lock", "search_log": r"faults/(search\.jsonl|optuna\.journal)",
     "finished_record": r"faults/trials/0000/trial\.json", "finished_sweep": r"faults/trials/0000/sweep\.json",
-    "finished_tracking": r"faults/trials/0000/tracking\.json", "finished_metrics": r"faults/trials/0000/metrics\.jsonl",
+    "tracking": r"faults/tracking\.json", "provenance": r"faults/.*provenance.*", "finished_metrics": r"faults/trials/0000/metrics\.jsonl",
     "finished_checkpoint": r"faults/trials/0000/checkpoint\.safetensors", "finished_snapshot": r"faults/trials/0000/snapshots/.*",
     "finished_recipe": r"faults/trials/0000/recipe\.json", "finished_events": r"faults/trials/0000/events\.jsonl",
     "finished_samples": r"faults/trials/0000/samples/.*",
-    "running_record": r"faults/trials/0001/trial\.json", "running_tracking": r"faults/trials/0001/tracking\.json",
+    "running_record": r"faults/trials/0001/trial\.json",
     "running_metrics": r"faults/trials/0001/metrics\.jsonl", "running_checkpoint": r"faults/trials/0001/checkpoint\.safetensors",
     "running_snapshot": r"faults/trials/0001/snapshots/.*", "running_recipe": r"faults/trials/0001/recipe\.json",
     "running_events": r"faults/trials/0001/events\.jsonl",
@@ -32,7 +32,7 @@ KINDS = {
     "mlflow_database": r"mlflow\.db", "mlflow_lock": r"mlflow.*\.lock", "mlflow_journal": r"mlflow\.db-.*",
     "mlflow_artifact": r"mlflow-artifacts/.*",
 }
-MAY_BE_MISSING = {"study_lock", "store_lock", "cache_lock", "mlflow_lock", "mlflow_journal", "running_tracking", "mlflow_artifact"}
+MAY_BE_MISSING = {"study_lock", "store_lock", "cache_lock", "mlflow_lock", "mlflow_journal", "mlflow_artifact", "tracking", "provenance"}
 OF_RAY = r"faults/ray/.*"  # logs and state of Tune, which nothing of ours reads again
 
 
