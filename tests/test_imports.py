@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,21 @@ FORBIDDEN = {
     "search_spaces": {"torch", "ray", "mlflow", "orchestrator", "reports"},
     "orchestrator": set(),
     "reports": {"ray", "torch", "orchestrator"},
+}
+
+
+# Within a package: what the modules of a folder may import of the other folders beside theirs.
+ROOMS = {
+    "orchestrator.search": {
+        "orchestrator.records.folders", "orchestrator.cluster.addresses",
+        "orchestrator.records.definition",  # of a study whose search lies in a database, for its results in Optuna's form
+    },
+    "orchestrator.records": {"orchestrator.cluster.addresses"},
+    "orchestrator.cluster": set(),
+}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in FORBIDDEN for path in (ROOT / package).rglob("*.py")
 }
 
 
@@ -59,3 +75,48 @@ def test_settings_and_records_load_neither_torch_nor_ray(module: str) -> None:
 
 def test_what_only_waits_for_workers_loads_no_torch() -> None:
     assert not _loads("orchestrator.execution.trial", "torch")
+
+
+def _module_imports(module: str) -> set[str]:
+    """Our own modules that a module names anywhere: at its top, in its functions, and for type checkers."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inside if inside <= MODULES.keys() else inside | {node.module}
+    return (found & MODULES.keys()) - {module}
+
+
+def _room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def test_nothing_imports_itself_in_a_circle() -> None:
+    sorter = graphlib.TopologicalSorter({module: _module_imports(module) for module in MODULES})
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_the_orchestrator_import_only_what_they_may(room: str) -> None:
+    for module in (m for m in MODULES if _room(m) == room):
+        others = {m for m in _module_imports(module) if m.startswith("orchestrator.") and _room(m) != room}
+        assert others <= ROOMS[room], f"{module} imports {sorted(others - ROOMS[room])}"
+
+
+def test_records_need_no_ray() -> None:
+    for module, path in MODULES.items():
+        if _room(module) == "orchestrator.records":
+            assert "ray" not in _imports(ast.parse(path.read_text())), module
+
+
+def test_no_method_needs_the_training_loop_or_the_recipe_that_it_is_part_of() -> None:
+    families = {_room(m) for m in MODULES if m.count(".") > 1 and m.startswith("trainables.")} - {
+        "trainables.training", "trainables.evaluation", "trainables.files"}
+    for module in (m for m in MODULES if _room(m) in families):
+        found = {m for m in _module_imports(module) if _room(m) in ("trainables.training", "trainables.evaluation", "trainables.recipe")}
+        assert not found or module == "trainables.networks.modules.build", f"{module} imports {sorted(found)}"
