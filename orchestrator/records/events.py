@@ -11,14 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.files.storage import append_text
+from trainables.files.storage import append_text, trouble
 
 _NAME = "events.jsonl"
 
 
 def note(folder: Path, event: str, **details: Any) -> None:
-    """Append one event."""
-    append_text(folder / _NAME, json.dumps({"time": time.time(), "event": event, **details}) + "\n")
+    """Append one event; where the disk is full or the storage away it is lost, because nothing depends on it."""
+    try:
+        append_text(folder / _NAME, json.dumps({"time": time.time(), "event": event, **details}) + "\n")
+    except Exception as error:
+        if not trouble(error):
+            raise
 
 
 @contextmanager
