@@ -6,38 +6,50 @@ import json
 import time
 
 from orchestrator.cli.progress import duration
+from orchestrator.cli.utilisation import order_lines
 from orchestrator.records.folders import WorkFolder
 from search_spaces.distributions import Categorical, Distribution
 from search_spaces.study import Study
 from trainables.errors import ConfigError
 from trainables.recipe import Recipe
 
+_FORWARDS_PER_TRAINED_IMAGE = 3  # a backward pass costs about two forward passes
+
 
 def describe(study: Study, work: WorkFolder) -> str:
     """A page of text; a ConfigError where the network does not fit the data."""
     recipe = study.base_recipe
     parameters, seconds_per_image = _measure(recipe)
-    evaluation, duration_ = recipe.evaluation, recipe.duration
-    snapshots = -(-duration_.images // recipe.ema.snapshot_every) * len(recipe.ema.sigma_rels)
-    disk = study.search.trials * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
-    interim = -(-duration_.images // evaluation.every) * evaluation.interim_samples
-    generated = interim + evaluation.samples * study.sweep.evaluations
-    training = study.search.trials * duration_.images * seconds_per_image
+    evaluation, trials = recipe.evaluation, study.trials_wanted
+    lengths, batches = study.range_of("duration.images"), study.range_of("duration.batch_size")
+    longest = lengths[1]
+    snapshots = -(-longest // study.range_of("ema.snapshot_every")[0]) * len(recipe.ema.sigma_rels)
+    disk = trials * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
+    sweep = evaluation.samples * study.sweep.evaluations
+    generated = -(-longest // study.range_of("evaluation.every")[0]) * evaluation.interim_samples + sweep
+    training = trials * longest * seconds_per_image
+    order = order_lines(study, sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE)
     lines = [
-        f"study       {study.name}: {study.search.trials} trials, {study.search.sampler.kind} sampler, "
+        f"study       {study.name}: {trials} trials, {study.search.sampler.kind} sampler, "
         f"early stopping: {study.search.early_stopping.kind}",
+        *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order)],
         f"objective   {study.metric}, best over sigma_rel {study.sweep.range_text}",
         f"data        {json.dumps(recipe.data.model_dump(mode='json'))}",
         f"network     {recipe.network.kind}, {parameters:,} parameters",  # type: ignore[attr-defined]
         "space",
         *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
-        f"training    at most {study.search.trials} x {duration_.images:,} images, batch {duration_.batch_size}",
+        *([f"  of the combinations {study.feasibility}"] if study.space and not study.feasibility.reasons else []),
+        f"training    at most {trials} x {_span(*lengths)} images, batch {_span(*batches)}",
         f"evaluation  {generated:,} generated images and {generated * evaluation.sampler.evaluations:,} network evaluations per trial",
         f"disk        at most {disk / 2**20:.0f} MiB in {work.study(study.name).root}",
         f"time        at most about {duration(training / study.compute.concurrent_trials)} of training, "
         f"from {1 / seconds_per_image:.0f} images/s measured here on one thread (sweeps run beside it)",
     ]
     return "\n".join(lines + [f"warning     {warning}" for warning in study.warnings])
+
+
+def _span(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _range(axis: Distribution) -> str:

@@ -12,6 +12,9 @@ from orchestrator.records.folders import StudyFolder, TrialFolder
 from search_spaces.study import Study
 from trainables.training import metrics_log
 
+_STAGES = {"running": "training", "completed": "completed", "stopped": "stopped early", "failed": "failed", "infeasible": "infeasible"}
+_ENDED = set(_STAGES.values()) - {"training"}
+
 
 @dataclass(frozen=True)
 class TrialStatus:
@@ -55,27 +58,31 @@ def _status(trial: TrialFolder, study: Study) -> TrialStatus:
     record, sweep, rows = trial.record, trial.sweep, metrics_log.read(trial.root)
     last = rows[-1] if rows else {}
     images, speed = int(last.get("images", 0)), float(last.get("images_per_second", 0.0))
-    stage = {"running": "training", "completed": "completed", "stopped": "stopped early", "failed": "failed"}[record.training]
+    stage = _STAGES[record.training]
     if record.training in ("completed", "stopped") and sweep is None:
         stage = "EMA sweep"
     best = sweep.best if sweep else None
     interim = last.get(f"interim_{study.metric}")
-    left = (study.base_recipe.duration.images - images) / speed if record.training == "running" and speed else None
+    length = int(record.values.get("duration.images", study.base_recipe.duration.images))
+    left = max(0, length - images) / speed if record.training == "running" and speed else None
     return TrialStatus(trial.number, stage, images, speed, best["distance"] if best else interim, best["sigma_rel"] if best else None, left)
 
 
 def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str:
-    ended = sum(s.stage in ("completed", "stopped early", "failed") for s in found)
+    ended = sum(s.stage in _ENDED for s in found)
     swept = [s for s in found if s.stage == "completed" and s.score is not None]
     best = min(swept, key=lambda s: s.score or 0.0, default=None)
     state = 'running' if folder.is_held else 'not running'
-    parts = [f"study {folder.root.name}: {state}", f"{ended} of {study.search.trials} trials ended"]
+    parts = [f"study {folder.root.name}: {state}", f"{ended} of {study.trials_wanted} trials ended"]
+    infeasible = sum(s.stage == _STAGES["infeasible"] for s in found)
+    if infeasible:
+        parts.append(f"{infeasible} of them infeasible")
     if best:
         parts.append(f"best {study.metric} {best.score:.3f} (trial {best.number})")
     records = [trial.record for trial in folder.trials()]
-    done = [r.ended - r.started for r in records if r.ended]
-    if done and ended < study.search.trials and folder.is_held:
-        running = sum(time.time() - r.started for r in records if not r.ended)
-        left = max(0.0, sum(done) / len(done) * (study.search.trials - ended) - running) / study.compute.concurrent_trials
+    done = [r.ended - r.started for r in records if r.ended and r.training != "infeasible"]
+    if done and ended < study.trials_wanted and folder.is_held:
+        running = sum(time.time() - r.started for r in records if r.training == "running")
+        left = max(0.0, sum(done) / len(done) * (study.trials_wanted - ended) - running) / study.compute.concurrent_trials
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)

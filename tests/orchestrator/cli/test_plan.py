@@ -1,0 +1,61 @@
+"""What a study would run and cost, and what waiting for earlier results costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.plan import describe
+from orchestrator.cli.utilisation import lengths_under_stopping, order_lines, utilisation
+from orchestrator.records.folders import WorkFolder
+from search_spaces.study import Study, make_study
+from tests.conftest import tiny_fields
+
+
+def study(space: dict[str, Any], **parts: Any) -> Study:
+    return make_study({"name": "s", "base": tiny_fields(), "space": space, **parts})
+
+
+def planned(space: dict[str, Any], **parts: Any) -> str:
+    return describe(study(space, **parts), WorkFolder(Path("runs")))
+
+
+@pytest.mark.parametrize(("concurrent", "busy"), [(1, 1.0), (4, 0.52), (16, 0.25), (64, 0.14)])
+def test_waiting_costs_what_an_earlier_simulation_of_the_same_lengths_found(concurrent: int, busy: float) -> None:
+    found = utilisation([1, 3, 9, 27], [2 / 3, 2 / 9, 2 / 27, 1 / 27], sweep=0.5, concurrent=concurrent)
+    assert found == pytest.approx(busy, abs=0.05)
+    assert found == utilisation([1, 3, 9, 27], [2 / 3, 2 / 9, 2 / 27, 1 / 27], sweep=0.5, concurrent=concurrent)
+
+
+def test_equal_lengths_wait_for_sweeps_alone() -> None:
+    assert utilisation([1], [1], sweep=0.0, concurrent=8) == pytest.approx(1.0)
+    assert utilisation([1], [1], sweep=3.0, concurrent=1) == pytest.approx(0.5, abs=0.01)  # each waits for the last but one
+
+
+def test_lengths_follow_the_rungs() -> None:
+    stopping = {"kind": "asha", "grace_images": 128, "reduction_factor": 2}
+    lengths, shares = lengths_under_stopping(study({"duration.images": [256, 1024]}, search={"early_stopping": stopping}))
+    assert lengths == [128, 256, 512, 1024] and shares == [0.5, 0.25, 0.125, 0.125]
+    assert lengths_under_stopping(study({"seed": [0, 1]})) == ([256.0], [1.0])
+
+
+def test_a_plan_says_what_its_order_means() -> None:
+    axes, four = {"seed": [0, 1, 2, 3, 4]}, {"workers": 0, "concurrent_trials": 4}
+    asynchronous = list(order_lines(study(axes, compute=four), 64))
+    assert len(asynchronous) == 1 and "replays" in asynchronous[0]
+    stopping = {"kind": "asha", "grace_images": 128}
+    waiting = list(order_lines(study(axes, compute=four, search={"order": "reproducible", "early_stopping": stopping}), 64))
+    assert "workers are busy" in waiting[0] and waiting[1] == "search.order: asynchronous keeps them busy"
+
+
+def test_a_plan_follows_the_longest_trial_and_the_grid() -> None:
+    text = planned({"duration.images": [256, 1024], "duration.batch_size": [32, 64]}, search={"sampler": "grid"})
+    assert "4 trials" in text and "at most 4 x 256 to 1,024 images, batch 32 to 64" in text
+    assert "all of 1,000 drawn are possible" in text
+
+
+def test_a_plan_says_what_is_impossible() -> None:
+    text = planned({"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96]})
+    assert "% of 1,000 drawn are impossible" in text and "96 is not" in text and text.count("impossible") == 1
