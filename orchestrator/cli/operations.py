@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -147,11 +148,13 @@ def submit(study: Annotated[str, typer.Argument(help="name of a bundled study, o
            ) -> None:
     """Run a study as a job on a Ray cluster; returns at once."""
     from orchestrator.cluster.submit import files_to_share, submit_study
+    from orchestrator.records import provenance
     from search_spaces.overrides import parse_assignment
     from search_spaces.study import load_study
 
     definition = load_study(study, dict(parse_assignment(text) for text in set_ or []))
     for field, path in files_to_share(definition):
         typer.echo(f"warning: {field}: the cluster's machines must see {path} under that name", err=True)
-    job = submit_study(definition, address, workdir, tracking_uri, search_storage)
+    code = {provenance.CODE_FILE: json.dumps(provenance.code())}
+    job = submit_study(definition, address, workdir, tracking_uri, search_storage, code)
     typer.echo(f"submitted as {job}; follow it with: ray job logs {job} --address {address} --follow")

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,8 +21,9 @@ from trainables.errors import UserError
 PACKAGES = ("orchestrator", "trainables", "search_spaces", "reports")
 
 
-def submit_study(definition: Study, address: str, workdir: str, tracking_uri: str | None, search_storage: str | None) -> str:
-    """Send our packages and the study's definition to the cluster and start it there; returns the job's id.
+def submit_study(definition: Study, address: str, workdir: str, tracking_uri: str | None, search_storage: str | None,
+                 further_files: Mapping[str, str]) -> str:
+    """Send our packages, the study's definition and `further_files` (texts by name) to the cluster, and start it; returns the job's id.
 
     The cluster's environment must hold the dependencies (of requirements.lock); the code is that of this checkout.
     Addresses that may hold passwords go into the job's environment, not into its command, which everybody may list.
@@ -39,6 +40,8 @@ def submit_study(definition: Study, address: str, workdir: str, tracking_uri: st
         root = Path(__file__).parents[2]
         for package in PACKAGES:
             shutil.copytree(root / package, Path(folder) / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, text in further_files.items():
+            (Path(folder) / name).write_text(text)
         (Path(folder) / "study.yaml").write_text(yaml.safe_dump(definition.model_dump(mode="json"), sort_keys=False))
         try:
             # Ray's client prefers what the environment names (RAY_API_SERVER_ADDRESS, then RAY_ADDRESS) to its argument.

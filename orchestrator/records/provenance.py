@@ -5,6 +5,7 @@ Collected in the process that trains, and kept in the trial's folder.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -18,6 +19,7 @@ from trainables.files import document
 from trainables.recipe import Recipe
 
 _ROOT = Path(__file__).parents[2]
+CODE_FILE = "code.json"
 _PACKAGES = ("orchestrator", "trainables", "search_spaces", "reports")
 _LIBRARIES = ("snrlab", "torch", "torchvision", "numpy", "ray", "optuna", "mlflow")
 _LONGEST_DIFF = 200_000  # characters
@@ -50,7 +52,12 @@ def collect(recipe: Recipe) -> dict[str, Any]:
 
 @cache
 def code() -> dict[str, Any]:
-    """Commit of our packages, whether they differ from it, and how; an empty commit where they lie in no repository of their own."""
+    """Commit of our packages, whether they differ from it, and how; an empty commit where they lie in no repository of their own.
+
+    What was sent to a cluster as a job has no repository: there, `CODE_FILE` beside the packages says it.
+    """
+    if (_ROOT / CODE_FILE).exists():
+        return dict(json.loads((_ROOT / CODE_FILE).read_text()))
     if _git("rev-parse", "--show-toplevel").strip() != str(_ROOT):
         return {"commit": "", "dirty": False, "diff": ""}
     packages = ["--", *_PACKAGES]

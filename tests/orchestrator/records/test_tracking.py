@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from orchestrator.records.definition import Definition, recall
@@ -19,6 +20,7 @@ from orchestrator.records.tracking import track_study
 from reports.load import StudyResults, load_study_results
 from reports.tables import rows
 from tests.orchestrator.records.written import write_trial, written_study
+from tests.studies import SNRLAB, small_study
 from trainables.errors import UserError
 
 
@@ -304,3 +306,19 @@ def test_five_writers_at_once_in_a_fresh_folder(tmp_path: Path) -> None:
         assert writer.returncode == 0, errors
     for name in names:
         assert len(load_study_results(f"sqlite:///{tmp_path}/mlflow.db", name).trials) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_twenty_drivers_at_once_in_a_fresh_folder(tmp_path: Path) -> None:
+    names = [f"study-{n}" for n in range(20)]
+    for name in names:
+        fields = small_study(name=name, search={"trials": 1})
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(fields))
+    commands = [[*SNRLAB, "run", f"{name}.yaml"] for name in names]
+    drivers = [subprocess.Popen(c, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for c in commands]
+    for driver in drivers:
+        output = driver.communicate(timeout=2000)[0]
+        assert driver.returncode == 0 and "1 completed" in output and "Traceback" not in output, output
+    for name in names:
+        assert [t.status for t in load_study_results(f"sqlite:///{tmp_path}/runs/mlflow.db", name).trials] == ["completed"]
