@@ -20,6 +20,8 @@ from trainables.secrets import redact, remember
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent anywhere but to the address
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # who can wait tries again, and says so
@@ -121,6 +123,7 @@ def understood(uri: str, patient: bool = False) -> Iterator[None]:
     except Exception as error:
         if patient and may_pass(error):
             raise
+        log.debug("what MLflow said", exc_info=True)
         file = sqlite_file(uri)
         if file is not None and not may_pass(error) and _of_database(error):
             raise DamagedDatabase(file, _first_words(error)) from error
