@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from search_spaces.distributions import Categorical, Distribution, IntRange
-from search_spaces.feasibility import check_point
+from search_spaces.feasibility import Combinations
 from search_spaces.search import Grid, Search
 from trainables.errors import ConfigError, did_you_mean
 from trainables.recipe import Recipe
@@ -16,8 +16,9 @@ COSTS = {"macs", "parameters", "train_seconds", "gpu_seconds"}  # what every tri
 _MOST_VALUES = 10_000  # of a range that are looked at one by one
 
 
-def check_search(search: Search, space: Mapping[str, Distribution], fields: Mapping[str, Any], base: Recipe, where: str) -> None:
-    """ConfigError where the search asks for what the trials cannot give; `fields` are the base recipe as written."""
+def check_search(search: Search, combinations: Combinations, base: Recipe, where: str) -> None:
+    """ConfigError where the search asks for what the trials cannot give."""
+    space = combinations.space
     _check_stopping(search, space, base, where)
     if not space and search.trials > 1:
         raise ConfigError(
@@ -35,7 +36,7 @@ def check_search(search: Search, space: Mapping[str, Distribution], fields: Mapp
             allowed = ", ".join(sorted(known))
             raise ConfigError(f"{where}: search: metric '{metric}' is not this study's. Allowed: {allowed}.{did_you_mean(metric, known)}")
     for number, point in enumerate(search.points):
-        check_point(space, fields, point, f"{where}: search.points[{number}]")
+        combinations.check_point(point, f"{where}: search.points[{number}]")
 
 
 def _check_stopping(search: Search, space: Mapping[str, Distribution], base: Recipe, where: str) -> None:

@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from search_spaces import space as spaces
 from search_spaces.absolute_paths import with_absolute_paths
 from search_spaces.consistency import check_search, values_of
-from search_spaces.feasibility import Feasibility, check_edges, feasibility
-from search_spaces.overrides import assign, with_values
+from search_spaces.feasibility import Combinations, Feasibility
+from search_spaces.overrides import assign
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
 from trainables.ema.sweep_settings import Sweep
@@ -71,6 +71,12 @@ class Study(Settings):
             raise ValueError("use letters, digits, '.', '_' and '-' only, at most 100, starting with a letter or digit")
         return name
 
+    @model_validator(mode="after")
+    def _learns_from_others(self) -> Study:
+        if self.name in self.search.warm_start:
+            raise ValueError(f"search.warm_start: study {self.name} cannot learn from itself")
+        return self
+
     @cached_property
     def base_recipe(self) -> Recipe:
         return make_recipe(self.base, f"study {self.name}: base")
@@ -116,7 +122,12 @@ class Study(Settings):
     @cached_property
     def feasibility(self) -> Feasibility:
         """How many combinations of the space are possible, from seeded draws."""
-        return feasibility(self.space, self.base, f"study {self.name}", self.grid_points)
+        return self.combinations.feasibility(f"study {self.name}")
+
+    @property
+    def combinations(self) -> Combinations:
+        """Every trial that the study may have."""
+        return Combinations(self.space, self.base, self.compute.workers, self.grid_points)
 
     def range_of(self, path: str) -> tuple[int, int]:
         """Lowest and highest value of a whole number of the recipe in this study: `study.range_of("duration.images")`."""
@@ -135,7 +146,7 @@ class Study(Settings):
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe of a trial with the given values at the searched paths."""
-        return make_recipe(with_values(self.base, values), f"study {self.name}: trial")
+        return self.combinations.recipe(values, f"study {self.name}: trial")
 
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_stopping": STOPPINGS}
@@ -149,10 +160,12 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     except ValidationError as error:
         raise ConfigError(explain(error, where, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
-    check_edges(study.space, study.base, where)
-    check_search(study.search, study.space, study.base, base, where)
+    study.combinations.check_edges(where)
+    check_search(study.search, study.combinations, base, where)
     if study.space:
-        feasibility(study.space, study.base, where, study.grid_points)
+        study.combinations.feasibility(where)
+    else:
+        study.combinations.recipe({}, f"{where}: base")
     return Study.model_validate(with_absolute_paths(study.model_dump(), study.space, base))
 
 

@@ -61,7 +61,7 @@ def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetO
 
     definition = _load(study, set_)
     definition.base_recipe.check_files()
-    Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False)
+    Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -91,3 +91,14 @@ def test_lengths_follow_the_space() -> None:
     searched = study({"duration.images": [256, 1024], "evaluation.every": [64, 128]}, early_stopping=stopping)
     assert searched.range_of("duration.images") == (256, 1024)
     assert searched.range_of("duration.batch_size") == (32, 32)
+
+
+def test_a_batch_is_divided_among_the_workers() -> None:
+    fields = {"name": "s", "base": tiny_fields(), "space": {"duration.batch_size": [32, 64]}}
+    assert make_study({**fields, "compute": {"workers": 2}}).feasibility.impossible == 0
+    with pytest.raises(ConfigError, match=r"batch_size = 32 cannot be divided among 64 workers"):
+        make_study({**fields, "compute": {"workers": 64}})
+    with pytest.raises(ConfigError, match=r"base: duration\.batch_size = 32 cannot be divided among 3 workers"):
+        make_study({"name": "s", "base": tiny_fields(), "search": {"trials": 1}, "compute": {"workers": 3}})
+    with pytest.raises(ConfigError, match="divided among 3 workers"):
+        make_study({**fields, "space": {"seed": [0, 1]}, "compute": {"workers": 3}})

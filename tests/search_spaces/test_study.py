@@ -69,6 +69,7 @@ def test_set_overrides_any_field() -> None:
     ("name", "../evil", ["name", "letters, digits"]),
     ("space", None, ["space"]),
     ("compute", {"workers": 0, "gpus_per_worker": 1}, ["compute: workers: 0 trains on the CPU", "set workers: 1"]),
+    ("search.warm_start", ["quickstart"], ["search.warm_start", "itself"]),
     ("space.seed", "auto", ["space.seed", "no default range"]),
 ])
 def test_mistakes_are_found_and_explained(path: str, value, words: list[str]) -> None:
