@@ -80,8 +80,12 @@ def comparison(uri: str, study: str | None = None) -> str:
             names = [e.name for e in found]
             hint = did_you_mean(study or "", names)
             raise UserError(f"study '{study}' has no tracked results. Studies: {', '.join(names) or 'none'}.{hint}")
-    query = urlencode({"workflowType": "machine_learning", "viewStateShareKey": SHARED_VIEW})
-    return f"/experiments/{chosen[0].experiment_id}/runs?{query}"
+    return comparison_of(chosen[0].experiment_id)
+
+
+def comparison_of(experiment: str) -> str:
+    """The page of an experiment by its id, as what follows a server's address."""
+    return f"/#/experiments/{experiment}/runs?{urlencode({'workflowType': 'machine_learning', 'viewStateShareKey': SHARED_VIEW})}"
 
 
 def sqlite_file(uri: str) -> Path | None:

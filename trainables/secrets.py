@@ -6,7 +6,6 @@ import logging
 import re
 import sys
 import traceback
-from types import TracebackType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "***"
@@ -53,8 +52,9 @@ def guard_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    sys.excepthook = _print_redacted
+    sys.excepthook = lambda kind, error, trace: print_error(error)
 
 
-def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+def print_error(error: BaseException) -> None:
+    """An error with its stack trace, without secrets."""
+    sys.stderr.write(redact("".join(traceback.format_exception(error))))

@@ -17,7 +17,7 @@ from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line
 from trainables.files.storage import make_folder
-from trainables.secrets import guard_output, redact
+from trainables.secrets import guard_output, print_error, redact
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Searches and ablations of diffusion-model training efficiency.")
@@ -130,6 +130,9 @@ def main() -> None:
     except (UserError, RayLost) as error:
         print(f"snrlab: {redact(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except Exception as error:  # Typer's own handler would print it as it is
+        print_error(error)
+        sys.exit(1)
 
 
 def _load(study: str, assignments: list[str] | None) -> Any:

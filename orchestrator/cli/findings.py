@@ -87,7 +87,7 @@ def ui(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUD
 
     work = WorkFolder(workdir)
     page = comparison(_uri(work, None), study)
-    address = f"http://{host}:{port}/#{page}"
+    address = f"http://{host}:{port}{page}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port),
                "--artifacts-destination", work.artifacts.as_uri()]
     settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_BACKEND_STORE_URI": work.tracking_uri}
@@ -127,6 +127,7 @@ def bring_up_to_date(study: str, work: WorkFolder, tracking_uri: str | None) -> 
 def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
     """Write the report, attach it to the study's run, and say what was found and where to look."""
     from orchestrator.records.findings import attach
+    from reports.mlflow_client import comparison_of
     from reports.page import write_page
     from reports.tables import summary_lines
 
@@ -134,7 +135,10 @@ def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str |
     page = write_page(loaded, work.study(study).report)
     attach(loaded, page, _uri(work, tracking_uri))
     command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
-    where = without_password(tracking_uri) if tracking_uri else f"{command} ui --workdir {os.path.relpath(work.root)}"
+    where = f"{command} ui --workdir {os.path.relpath(work.root)}"
+    if tracking_uri:
+        page_there = comparison_of(loaded.experiment_id) if tracking_uri.startswith("http") else ""
+        where = without_password(tracking_uri).rstrip("/") + page_there
     for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

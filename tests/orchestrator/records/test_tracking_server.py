@@ -108,6 +108,18 @@ tracker._process.kill()
     assert "trying again" in done.stderr and SECRET not in done.stdout + done.stderr and not _files_with_the_secret(tmp_path)
 
 
+def test_an_error_that_nobody_expected_shows_no_password(tmp_path: Path) -> None:
+    code = f"""
+import orchestrator.cli.app as cli
+@cli.app.command()
+def break_down() -> None:
+    raise RuntimeError("no answer from http://user:" + "{SECRET[:4]}" + "{SECRET[4:]}@host")
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "break-down"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "RuntimeError: no answer from http://user:***@host" in done.stderr and SECRET not in done.stderr
+
+
 def test_addresses_with_secrets_move_from_the_arguments_to_the_environment() -> None:
     given = ["run", "x.yaml", "--tracking-uri", "http://u:p@h", "--search-storage=postgresql://u:p@h/d", "--set", "a=b"]
     assert without_secrets(given) == (["run", "x.yaml", "--set", "a=b"], {
