@@ -124,7 +124,7 @@ def main() -> None:
     """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
     guard_output()
     hide_secret_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # not by way of SIGINT, which shells make background jobs ignore
     try:
         app(standalone_mode=True)
     except (UserError, RayLost) as error:

@@ -30,6 +30,7 @@ from trainables.errors import Damaged, UserError
 from trainables.files import document
 from trainables.files.storage import is_local, trouble
 
+_LOST = signal.SIGUSR2  # to the main thread; not SIGINT, which shells make background jobs ignore
 Training = Literal["running", "completed", "stopped", "failed", "infeasible"]
 
 
@@ -93,13 +94,14 @@ class StudyFolder:
 
     @contextmanager
     def held(self) -> Iterator[Lock]:
-        """Keep other processes from changing this study meanwhile; UserError if one is at it, or where the storage fails."""
+        """Keep others from changing this study meanwhile (main thread only); UserError if one is at it, or where the storage fails."""
         lost, main = threading.Event(), threading.main_thread().ident or 0
 
         def stop() -> None:
             lost.set()
-            signal.pthread_kill(main, signal.SIGINT)  # which also wakes it where it waits
+            signal.pthread_kill(main, _LOST)  # which also wakes it where it waits
 
+        handled = signal.signal(_LOST, signal.default_int_handler)
         try:
             with self._lock(stop) as lock:
                 yield lock
@@ -109,6 +111,8 @@ class StudyFolder:
             elif not (reason := trouble(error)):
                 raise
             raise UserError(f"study {self.root.name} in {self.root.parent}: {reason}; run the same command again to go on") from error
+        finally:
+            signal.signal(_LOST, handled)
 
     @contextmanager
     def _lock(self, lost: Callable[[], object]) -> Iterator[Lock]:
