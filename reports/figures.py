@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reports.load import StudyResults, TrialResult
+from reports.results import StudyResults, TrialResult
 from trainables.errors import ConfigError
 from trainables.schedules import make_schedule
 

@@ -1,17 +1,16 @@
-"""Results of a study as plain data, read from MLflow and from nothing else."""
+"""Reads the results of a study from MLflow, and from nothing else."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from reports.documents import CHANGES, STUDY, TRIAL, flatten, reused_text, short, unpack, variant_name
+from reports.documents import STUDY, TRIAL, flatten, unpack
 from reports.mlflow_client import connect, knock, understood
+from reports.results import EmaPoint, StudyResults, TrialResult, track_again
 from trainables.errors import UserError, did_you_mean
 from trainables.secrets import redact
 
@@ -20,157 +19,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
-
-
-@dataclass(frozen=True)
-class EmaPoint:
-    """A trial's score at one EMA length."""
-
-    sigma_rel: float
-    distance: float
-    profile_error: float
-    standard_error: float | None = None
-    images: int = 0
-    guidance_weight: float = 1.0
-    guide_sigma_rel: float | None = None
-    solver: str = ""
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class TrialResult:
-    """One trial as tracked."""
-
-    number: int
-    variant: str
-    seed: int
-    status: str
-    values: dict[str, Any]
-    recipe_key: str
-    commit: str
-    reason: str
-    recipe: dict[str, str]  # dotted path -> text
-    images: int
-    train_seconds: float
-    best: float | None  # score at the best EMA length
-    sigma_rel: float | None
-    curve: list[tuple[int, float]] = field(default_factory=list)  # (images, interim score)
-    loss: list[tuple[int, float]] = field(default_factory=list)
-    ema: list[EmaPoint] = field(default_factory=list)
-    interval: tuple[float, float] | None = None  # 95 % interval of the best EMA length
-    standard_error: float | None = None
-    solver: str = ""
-    optima: list[dict[str, Any]] = field(default_factory=list)
-    samples: bytes | None = None  # PNG of generated images at the best EMA length
-    metrics: dict[str, float] = field(default_factory=dict)  # everything measured of the trial, by name
-    reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
-    provenance: list[dict[str, Any]] = field(default_factory=list)  # code, versions, machine and data of each process that trained
-
-    @property
-    def name(self) -> str:
-        """What was varied, as its run in MLflow is named."""
-        return variant_name(self.values, self.seed)
-
-    @property
-    def origin(self) -> str:
-        """Where the training was taken over from; empty where the trial was trained for itself."""
-        return reused_text(self.reused)
-
-    @property
-    def not_reproducible(self) -> str:
-        """Why its commit alone does not give its result; empty where it does."""
-        if not self.provenance:
-            return "its provenance was not recorded"
-        codes = [entry["code"] for entry in self.provenance]
-        if any(not code["commit"] for code in codes):
-            return "the code had no commit"
-        if any(code["dirty"] for code in codes):
-            return f"the code had uncommitted changes ({CHANGES} of its run in MLflow)"
-        return "it was trained by several commits" if len({code["commit"] for code in codes}) > 1 else ""
-
-    @property
-    def ema_curve(self) -> list[EmaPoint]:
-        """The points in the slice of the best score, made by its solver alone."""
-        if not self.ema:
-            return []
-        last = max(p.images for p in self.ema)
-        own = [p for p in self.ema if p.images == last and p.solver == self.solver]
-        best = min(own, key=lambda p: p.distance, default=None)
-        return [p for p in own if best and (p.guidance_weight, p.guide_sigma_rel) == (best.guidance_weight, best.guide_sigma_rel)]
-
-    def measured(self, name: str, metric: str) -> float:
-        """A metric of the trial; infinite where it was not measured."""
-        value = self.best if name == metric else self.metrics.get(name)
-        return math.inf if value is None else value
-
-    @property
-    def label(self) -> str:
-        """What was varied, short."""
-        return ", ".join(f"{path.removesuffix('.kind').rpartition('.')[2]}={short(value)}" for path, value in self.values.items())
-
-
-@dataclass
-class StudyResults:
-    """A study as tracked."""
-
-    name: str
-    study_id: str
-    description: str
-    metric: str
-    axes: list[str]
-    definition: dict[str, Any]
-    commit: str
-    status: str
-    importances: dict[str, float]
-    trials: list[TrialResult]
-    bounds: dict[str, float] = field(default_factory=dict)  # most that a trial may cost, by metric
-    missing: list[int] = field(default_factory=list)  # trials that were recorded, and that MLflow does not have
-    run_id: str = ""
-    experiment_id: str = ""
-
-    @property
-    def objectives(self) -> list[tuple[str, int]]:
-        """(metric, 1 where less is better and -1 where more is) of what was optimised; the first ranks the trials."""
-        given = self.definition.get("search", {}).get("objectives") or [{"metric": self.metric}]
-        return [(o["metric"], -1 if o.get("direction") == "maximise" else 1) for o in given]
-
-    @property
-    def further_metrics(self) -> list[str]:
-        """What counts besides the score: other objectives, then bounded costs."""
-        return list(dict.fromkeys(name for name in [*(name for name, _ in self.objectives), *self.bounds] if name != self.metric))
-
-    @cached_property
-    def ranked(self) -> list[TrialResult]:
-        """Completed trials within all bounds, best first: stopped ones were trained for less and are not compared with them."""
-        name, sign = self.objectives[0]
-        able = [t for t in self.trials if t.status == "completed" and t.best is not None and self.within_bounds(t)]
-        return sorted(able, key=lambda t: sign * t.measured(name, self.metric))
-
-    def within_bounds(self, trial: TrialResult) -> bool:
-        return all(trial.metrics.get(name, math.inf) <= bound for name, bound in self.bounds.items())
-
-    @property
-    def infeasible(self) -> list[TrialResult]:
-        """Trials whose combination of values is impossible: nothing was trained."""
-        return [t for t in self.trials if t.status == "infeasible"]
-
-    @property
-    def missing_text(self) -> str:
-        """What to do about trials that are missing; empty where none is."""
-        if not self.missing:
-            return ""
-        numbers = ", ".join(map(str, self.missing))
-        return f"trials {numbers} are not in MLflow, so that no variant can be called the best: write them with: {_again(self.name)}"
-
-    @cached_property
-    def front(self) -> list[TrialResult]:
-        """Ranked trials that no other beats in one objective without losing in another (the Pareto front)."""
-        values = {t.number: [sign * t.measured(name, self.metric) for name, sign in self.objectives] for t in self.ranked}
-        return [t for t in self.ranked if not any(_dominates(other, values[t.number]) for other in values.values())]
-
-
-def _dominates(a: list[float], b: list[float]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def load_study_results(uri: str, name: str, samples: bool = True, recorded: Collection[int] = (),
@@ -190,12 +38,12 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
     if experiment is None:
         known = [e.name for e in client.search_experiments() if e.name != "Default"]
         if study_id:
-            raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {_again(name)}")
+            raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {track_again(name)}")
         raise UserError(f"study '{name}' has no tracked results. Studies: {', '.join(known) or 'none'}.{did_you_mean(name, known)}")
     query = "tags.`snrlab.kind` = 'study'" + (f" and tags.`snrlab.study_id` = '{study_id}'" if study_id else "")
     studies = client.search_runs([experiment.experiment_id], query, order_by=["start_time DESC"], max_results=1)
     if not studies:
-        raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {_again(name)}")
+        raise UserError(f"study '{name}' has not been written to MLflow at {redact(uri)}; write it with: {track_again(name)}")
     study, files = studies[0], _Artifacts(uri, name)
     content = files.document(study, STUDY)
     study_id = content["study_id"]
@@ -242,7 +90,7 @@ class _Artifacts:
         except Exception as error:  # each kind of artifact storage has errors of its own
             where = f"{redact(run.info.artifact_uri)}/{name}"
             what = str(error) if isinstance(error, ValueError) else "it is missing, or cannot be read"
-            raise UserError(f"{where}: {what}; write it again with: {_again(self._study)}") from None
+            raise UserError(f"{where}: {what}; write it again with: {track_again(self._study)}") from None
 
     def samples(self, run: Run) -> bytes | None:
         """PNG of the images generated at a trial's best EMA length; None where there is none."""
@@ -259,10 +107,6 @@ class _Artifacts:
         return get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri)
 
 
-def _again(study: str) -> str:
-    return f"snrlab track {study}"
-
-
 def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialResult:
     """A trial from its document; UserError where its run shows another score."""
     number, numbers, sweep = content["number"], content["metrics"], content["sweep"] or {}
@@ -270,7 +114,7 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
     if shown is not None and metric in numbers and not math.isclose(shown, numbers[metric], rel_tol=1e-12):
         raise UserError(
             f"trial {number}: MLflow shows {metric} {shown:g}, but its document says {numbers[metric]:g}: one of them is damaged; "
-            f"write it again with: {_again(study)}"
+            f"write it again with: {track_again(study)}"
         )
     curves = {name: [(int(images), value) for images, value in points] for name, points in content["curves"].items()}
     curve = curves.get(f"interim_{metric}", [])

@@ -14,8 +14,8 @@ from plotly.offline import get_plotlyjs
 
 from reports import figures
 from reports.documents import short
-from reports.load import StudyResults, TrialResult
 from reports.rank_correlation import rank_correlations
+from reports.results import StudyResults, TrialResult
 from reports.tables import rows
 from trainables.files import atomic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reports.load import StudyResults
+from reports.results import StudyResults
 
 _FEWEST = 3  # trials of which a correlation can be anything but 1 or -1
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reports.documents import short
-from reports.load import StudyResults
+from reports.results import StudyResults
 
 
 def rows(results: StudyResults) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from orchestrator.records.folders import StudyFolder, WorkFolder
 from trainables.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from reports.load import StudyResults
+    from reports.results import StudyResults
 
 findings = typer.Typer()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reports.documents import table
-from reports.load import StudyResults
 from reports.mlflow_client import connect, understood
+from reports.results import StudyResults
 from reports.tables import render, rows
 from trainables.files.storage import local_copy
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.load import EmaPoint, StudyResults, TrialResult
 from reports.page import render_page, write_page
 from reports.rank_correlation import RankCorrelation, rank_correlations
+from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.tables import render, rows, summary_lines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

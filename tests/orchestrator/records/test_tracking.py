@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from orchestrator.records.definition import Definition, recall
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.tracking import track_study
-from reports.load import StudyResults, load_study_results
+from reports.load import load_study_results
+from reports.results import StudyResults
 from reports.tables import rows
 from tests.orchestrator.records.written import write_trial, written_study
 from tests.studies import SNRLAB, small_study
@@ -322,3 +323,28 @@ def test_twenty_drivers_at_once_in_a_fresh_folder(tmp_path: Path) -> None:
         assert driver.returncode == 0 and "1 completed" in output and "Traceback" not in output, output
     for name in names:
         assert [t.status for t in load_study_results(f"sqlite:///{tmp_path}/runs/mlflow.db", name).trials] == ["completed"]
+
+
+def test_the_command_line_tells_what_is_missing_and_track_writes_it(written: Written) -> None:
+    from typer.testing import CliRunner
+
+    from orchestrator.cli.app import app
+
+    def snrlab(command: str, *options: str):
+        return CliRunner().invoke(app, [command, "small", "--workdir", str(written.work), *options])
+
+    gone = snrlab("results")
+    assert "has not been written to MLflow" in str(gone.exception) and "snrlab track small" in str(gone.exception)
+    assert snrlab("track").exit_code == 0
+    write_trial(written.folder.trial(3), written.definition)
+    partly = snrlab("results", "--format", "json")
+    assert partly.exit_code == 0 and "trials 3 are not in MLflow" in partly.stderr and len(json.loads(partly.stdout)) == 3
+    assert "4 trials are in MLflow" in snrlab("track").stdout
+    whole = snrlab("results", "--format", "json")
+    assert len(json.loads(whole.stdout)) == 4 and not whole.stderr
+    (study,) = written.runs("study")
+    assert study.data.metrics["best_fd_probe"] == pytest.approx(2.55)
+    assert study.data.tags["snrlab.best_trial"] == "trial 3: gamma=5.5 lr=0.0123 s0"
+    table = Path(written.client.download_artifacts(study.info.run_id, "results.json"))
+    assert [row[0] for row in json.loads(table.read_text())["data"]] == [0, 1, 2, 3]
+    assert "<html" in Path(written.client.download_artifacts(study.info.run_id, "report/index.html")).read_text()
