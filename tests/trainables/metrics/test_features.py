@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from trainables.data import ImageData
+from trainables.data.digits import Digits
 from trainables.errors import ConfigError
 from trainables.metrics.dinov2 import DinoV2
 from trainables.metrics.features import Extracted
@@ -139,3 +140,37 @@ def test_statistics_of_real_images_are_computed_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.statistics().mean, expected.mean)
     other = Reference(Pixels(), pictures(1, 40, channels=1), tmp_path)
     assert not np.array_equal(other.statistics().mean, expected.mean)
+
+
+@pytest.mark.parametrize("damage", ["bit", "half"])
+def test_damaged_files_of_the_cache_change_no_score(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One flipped bit in the probe once gave other scores and no word."""
+    data, space = Digits().load(), Probe(dim=16, steps=20)
+
+    def found() -> tuple[np.ndarray, np.ndarray, str]:
+        reference = Reference(space, data, tmp_path)
+        return reference.extract(data.images[:8]).features, reference.statistics().mean, reference.feature_hash
+
+    before = found()
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert [path.name.split("-")[0] for path in files] == ["probe", "statistics"]
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 16
+        path.write_bytes(content if damage == "bit" else content[: len(content) // 2])
+    after = found()
+    assert before[2] == after[2]
+    for a, b in zip(before[:2], after[:2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [f"{path}: is damaged" in caplog.text for path in files] == [True, True]
+
+
+def test_other_weights_are_another_feature_space(random_inception: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.pth"
+    state = torch.load(random_inception, weights_only=True)
+    torch.save({name: value * 1.01 if value.ndim > 1 else value for name, value in state.items()}, other)
+    same = tmp_path / "same.pth"
+    same.write_bytes(random_inception.read_bytes())
+    spaces = [Inception(weights=path, sha256="") for path in (random_inception, same, other)]
+    hashes = [space.prepare(pictures(0), tmp_path / "cache").hash for space in spaces]
+    assert hashes[0] == hashes[1] != hashes[2]
