@@ -176,6 +176,7 @@ class MlflowWriter:
             batch.add(curve, round(point["sigma_rel"] * _LENGTHS), ended)
         if best:
             batch.add(trial.score, best["images"], ended)
+            batch.tags["snrlab.feature_hash"] = best.get("feature_hash", "")
             self._log_picture(run, folder, best)
         if self._study.tracking.ema_runs:
             for sweep in trial.sweeps:

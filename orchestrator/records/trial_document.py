@@ -13,7 +13,7 @@ from search_spaces.study import Study
 from trainables.recipe import Recipe
 from trainables.training import metrics_log
 
-_NOT_MEASURED = ("images", "time", "feature_hash")  # columns of the metrics log that are no metrics
+_AXES = ("images", "time")  # columns of the metrics log
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,5 @@ def _without_changes(code: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(row: dict[str, Any]) -> dict[str, float]:
-    """The metrics of a row of the log."""
-    return {key: float(value) for key, value in row.items() if key not in _NOT_MEASURED and value is not None}
+    """The metrics of a row of the log: its numbers, but for the axes."""
+    return {key: float(value) for key, value in row.items() if key not in _AXES and isinstance(value, (int, float))}

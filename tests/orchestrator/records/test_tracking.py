@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from orchestrator.records.definition import Definition, recall
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.tracking import track_study
 from reports.load import load_study_results
+from reports.mlflow_client import may_pass
 from reports.results import StudyResults
 from reports.tables import rows
 from tests.orchestrator.records.written import write_trial, written_study
@@ -348,3 +351,15 @@ def test_the_command_line_tells_what_is_missing_and_track_writes_it(written: Wri
     table = Path(written.client.download_artifacts(study.info.run_id, "results.json"))
     assert [row[0] for row in json.loads(table.read_text())["data"]] == [0, 1, 2, 3]
     assert "<html" in Path(written.client.download_artifacts(study.info.run_id, "report/index.html")).read_text()
+
+
+@pytest.mark.parametrize(("error", "passes"), [
+    (OSError("connection reset"), True), (sqlite3.OperationalError("database is locked"), True), (RuntimeError("of storage"), True),
+    (sqlite3.DatabaseError("database disk image is malformed"), False), (sqlite3.OperationalError("no such table: runs"), False),
+    (ValueError("ours"), False), (KeyError("ours"), False), (UserError("theirs"), False),
+    (MlflowException("(sqlite3.OperationalError) database is locked"), True),
+    (MlflowException("(sqlite3.DatabaseError) file is not a database"), False),
+    (MlflowException("API request failed"), True), (MlflowException("no such run", RESOURCE_DOES_NOT_EXIST), False),
+])
+def test_only_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
+    assert may_pass(error) is passes
