@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Names of kinds by a pattern of the path below the work folder; the first that fits is the file's.
 KINDS = {
-    "definition": r"faults/study\.json", "study_lock": r"faults/\.lock", "search_log": r"faults/(search\.jsonl|optuna\.journal)",
+    "definition": r"faults/study\.json", "study_lock": r"faults/(\.lock|optuna\.journal\.lock)",
+    "search_log": r"faults/search\.jsonl", "optuna_copy": r"faults/optuna\.journal", "usage": r"faults/usage\.json",
     "finished_record": r"faults/trials/0000/trial\.json", "finished_sweep": r"faults/trials/0000/sweep\.json",
     "tracking": r"faults/tracking\.json", "provenance": r"faults/.*provenance.*", "finished_metrics": r"faults/trials/0000/metrics\.jsonl",
     "finished_checkpoint": r"faults/trials/0000/checkpoint\.safetensors", "finished_snapshot": r"faults/trials/0000/snapshots/.*",
@@ -32,7 +33,10 @@ KINDS = {
     "mlflow_database": r"mlflow\.db", "mlflow_lock": r"mlflow.*\.lock", "mlflow_journal": r"mlflow\.db-.*",
     "mlflow_artifact": r"mlflow-artifacts/.*",
 }
-MAY_BE_MISSING = {"study_lock", "store_lock", "cache_lock", "mlflow_lock", "mlflow_journal", "mlflow_artifact", "tracking", "provenance"}
+MAY_BE_MISSING = {
+    "search_log", "usage", "study_lock", "store_lock", "cache_lock", "mlflow_lock", "mlflow_journal", "mlflow_artifact", "tracking",
+    "provenance",
+}
 OF_RAY = r"faults/ray/.*"  # logs and state of Tune, which nothing of ours reads again
 
 
