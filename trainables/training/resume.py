@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def state_of(folder: Path, recipe: Recipe, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
     """Counters and tensors to go on from; None, with a warning if there was something, to begin at the start.
 
-    Stored averages are looked at by their headers alone; their values are checked by the sweep, which reads them anyway.
+    Reads every stored average once, because a damaged one would be noticed by the sweep alone, when the run is over.
     UserError where the checkpoint is of another recipe.
     """
     try:
         stored = checkpoint.load(folder, key)
         if stored:
-            check_whole(folder, recipe, stored[0].images)
+            check_whole(folder, recipe, stored[0].images, values=True)
     except Damaged as error:
         logging.getLogger(__name__).warning("%s; this run begins at the start", error)
         return None
@@ -42,10 +42,12 @@ def check_trained(folder: Path, recipe: Recipe) -> None:
     check_whole(folder, recipe, images)
 
 
-def check_whole(folder: Path, recipe: Recipe, images: int) -> None:
-    """Damaged where what a run has written up to this number of images is not all there."""
+def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False) -> None:
+    """Damaged where what a run has written up to this number of images is not all there; looks at headers, or at values too."""
     if images and not metrics_log.reaches(folder, images):
         raise Damaged(f"{metrics_log.path(folder)}: ends before {images} images, which were trained; {WAY_OUT}")
     for time in range(recipe.ema.snapshot_every, images + 1, recipe.ema.snapshot_every):
         for sigma_rel in recipe.ema.sigma_rels:
-            open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
+            file = open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
+            if values and not file.verify():
+                raise Damaged(f"{file.location}: does not match its checksums; {WAY_OUT}")
