@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reports.documents import STUDY, TRIAL, flatten, unpack
-from reports.mlflow_client import connect, knock, understood
+from reports.mlflow_client import connect, knock, when_free
 from reports.results import EmaPoint, StudyResults, TrialResult, track_again
 from trainables.errors import UserError, did_you_mean
 from trainables.secrets import redact
@@ -29,8 +29,7 @@ def load_study_results(uri: str, name: str, samples: bool = True, recorded: Coll
     holds is damaged.
     """
     knock(uri)
-    with understood(uri):
-        return _load(connect(uri), uri, name, samples, recorded, study_id)
+    return when_free(uri, lambda: _load(connect(uri, patient=True), uri, name, samples, recorded, study_id))
 
 
 def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Collection[int], study_id: str) -> StudyResults:

@@ -6,19 +6,22 @@ import logging
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlencode, urlsplit
 
 from filelock import FileLock
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from trainables.errors import UserError, did_you_mean, in_one_line
 from trainables.secrets import redact, remember
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ _SETTINGS = {
 }
 # What SQLite says when it is only busy or away; everything else means that the file is damaged or from another version.
 _PASSING = ("database is locked", "database table is locked", "disk I/O error", "unable to open database file", "database or disk is full")
-_SECONDS_TO_ANSWER = 5.0
+_SECONDS_TO_ANSWER, _SECONDS_BUSY = 5.0, 60.0
 SHARED_VIEW = "snrlab"  # name of the view that each study offers for comparing its trials
 
 
@@ -134,6 +137,13 @@ def understood(uri: str, patient: bool = False) -> Iterator[None]:
         if file is not None and not may_pass(error) and _of_database(error):
             raise DamagedDatabase(file, _first_words(error)) from error
         raise UserError(f"MLflow at {redact(uri)}: {redact(in_one_line(error))}") from None
+
+
+def when_free(uri: str, action: Callable[[], Result]) -> Result:
+    """What the action returns; tried again for a minute where the database is only busy with others. UserError where it cannot be done."""
+    with understood(uri):
+        busy = retry_if_exception(lambda error: sqlite_file(uri) is not None and may_pass(error))
+        return Retrying(retry=busy, wait=wait_random(0.1, 1.0), stop=stop_after_delay(_SECONDS_BUSY), reraise=True)(action)
 
 
 def _of_database(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from orchestrator.records.definition import Definition, recall
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.tracking import track_study
 from reports.load import load_study_results
-from reports.mlflow_client import may_pass
+from reports.mlflow_client import may_pass, when_free
 from reports.results import StudyResults
 from reports.tables import rows
 from tests.orchestrator.records.written import write_trial, written_study
@@ -351,6 +351,21 @@ def test_the_command_line_tells_what_is_missing_and_track_writes_it(written: Wri
     table = Path(written.client.download_artifacts(study.info.run_id, "results.json"))
     assert [row[0] for row in json.loads(table.read_text())["data"]] == [0, 1, 2, 3]
     assert "<html" in Path(written.client.download_artifacts(study.info.run_id, "report/index.html")).read_text()
+
+
+def test_a_reader_waits_while_a_database_is_busy_and_not_where_it_is_damaged(tmp_path: Path) -> None:
+    uri, answers = f"sqlite:///{tmp_path}/mlflow.db", iter([sqlite3.OperationalError("database is locked"), "an answer"])
+
+    def ask() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert when_free(uri, ask) == "an answer"
+    answers = iter([sqlite3.DatabaseError("database disk image is malformed"), "never"])
+    with pytest.raises(UserError, match="Move it away"):
+        when_free(uri, ask)
 
 
 @pytest.mark.parametrize(("error", "passes"), [
