@@ -65,7 +65,7 @@ class Run:
         self.beside = start_beside(recipe, self.inputs.draws)
         self.diagnostics = Diagnostics(recipe, self.model.denoiser)
         self.counters = Counters()
-        self.losses: list[float] = []  # per pixel, of the steps since the last report
+        self.losses: list[float] = []  # per pixel, of the steps since the last multiple of `evaluation.every`
         self._restore()
         self.model.launch()
         self.reporter = Reporter(recipe, folder, cache, self.data, self.model, pulse) if ranks.rank == 0 else None
@@ -79,7 +79,6 @@ class Run:
     def train_until(self, images: int) -> None:
         """Steps up to `images` seen; stores the averages on the way."""
         batch = self.recipe.duration.batch_size
-        self.losses = []
         while self.counters.images < images:
             self._step()
             self.pulse()
@@ -102,6 +101,8 @@ class Run:
         density = draws.density()
         if density is not None:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
+        if self.counters.images % self.recipe.evaluation.every == 0:
+            self.losses = []
         if self.reporter:
             metrics = self.reporter.report(self.counters.images, metrics)
             checkpoint.save(self.folder, self.key, self.counters, self._state())
@@ -159,6 +160,7 @@ class Run:
         if not stored:
             return
         self.counters, tensors = stored
+        self.losses = tensors["loop/losses"].tolist()
         self.inputs.draws.restore(_under("draws/", tensors))
         for kind, beside in self.beside.items():
             beside.restore(_under(f"beside/{kind}/", tensors))
@@ -167,7 +169,8 @@ class Run:
                 tensor.copy_(tensors[name])
 
     def _state(self) -> dict[str, Tensor]:
-        named = self.model.state() | {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}
+        named = self.model.state() | {"loop/losses": torch.tensor(self.losses, dtype=torch.float64)}
+        named |= {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}
         for kind, beside in self.beside.items():
             named |= {f"beside/{kind}/{name}": tensor for name, tensor in beside.state().items()}
         return named

@@ -61,6 +61,15 @@ def test_the_interim_score_is_the_best_of_the_tracked_widths_and_every_step_give
     assert len(signs) == before + 1 and point.feature_hash == both[0]["feature_hash"]
 
 
+def test_a_longer_run_reports_what_it_would_have_reported_without_the_shorter_one(tmp_path: Path, cache: Path) -> None:
+    for images in (192, 256):  # the first ends between two reports of the second
+        list(train(make_recipe(tiny_fields(duration={"images": images, "batch_size": 32})), tmp_path / "grown", cache))
+    list(train(make_recipe(tiny_fields()), tmp_path / "whole", cache))
+    grown, whole = (metrics_log.read(tmp_path / name)[-1] for name in ("grown", "whole"))
+    assert {k: v for k, v in grown.items() if "second" not in k and k != "time"} == {
+        k: v for k, v in whole.items() if "second" not in k and k != "time"}
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path, cache: Path) -> None:
     for seed in (0, 1):
         list(train(make_recipe(tiny_fields(seed=seed)), tmp_path / str(seed), cache))
