@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.cli.findings import TrackingOption, bring_up_to_date, conclude, findings
+from orchestrator.cli.findings import TrackingOption, conclude, findings
 from orchestrator.cli.operations import StudyName, WorkdirOption, operations
 from orchestrator.cli.secret_arguments import hide_secret_arguments
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
@@ -30,13 +30,15 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALU
 def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None,
         address: Annotated[str | None, typer.Option(help="address of a running Ray cluster (default: start Ray here)")] = None,
         tracking_uri: TrackingOption = None,
-        search_storage: Annotated[str, typer.Option(help="database of the search (default: a journal file in the study's folder)",
-                                                    envvar="SNRLAB_SEARCH_STORAGE")] = "") -> None:
+        search_storage: Annotated[str, typer.Option(help="database for Optuna's copy of the search (default: a journal file in its folder)",
+                                                    envvar="SNRLAB_SEARCH_STORAGE")] = "",
+        no_reuse: Annotated[bool, typer.Option("--no-reuse", help="train everything anew, whatever the store has")] = False) -> None:
     """Run a study, or go on with it; prints the best variant and writes the report."""
     from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.execution.run import run_study
 
-    definition, work, console = _load(study, set_), _work_folder(workdir), Console()
+    assignments = [*(set_ or []), *(["compute.reuse=false"] if no_reuse else [])]
+    definition, work, console = _load(study, assignments), _work_folder(workdir), Console()
     for warning in definition.warnings:
         console.print(f"warning: {warning}", markup=False)
     if not address and (note := cluster_not_used()):
@@ -49,7 +51,6 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
         raise typer.Exit(130) from None
     if summary.already_done:
         console.print(f"study {definition.name} is complete already; nothing was run", markup=False)
-        bring_up_to_date(definition.name, work, tracking_uri)
     conclude(console, definition.name, work, tracking_uri)
     raise typer.Exit(summary.exit_code)
 

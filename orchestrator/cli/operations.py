@@ -1,4 +1,4 @@
-"""Commands for looking after studies: `snrlab status|logs|cancel|submit`."""
+"""Commands for looking after studies: `snrlab status|logs|cancel|retry|replay|store|submit`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,38 @@ def cancel(study: StudyName, workdir: WorkdirOption = Path("runs"),
     if folder.is_held:
         raise UserError(f"study {study} has not stopped within {wait:g} s; it will at its next event, or stop its process")
     typer.echo(f"study {study} has stopped; snrlab run goes on with it")
+
+
+@operations.command()
+def retry(study: StudyName, trial: Annotated[int | None, typer.Option(min=0, help="only this trial (default: all that failed)")] = None,
+          workdir: WorkdirOption = Path("runs")) -> None:
+    """Let the next run go on with trials that failed; failed EMA sweeps are tried again by every run anyway."""
+    from orchestrator.records.definition import recall
+    from orchestrator.records.retry import let_run_again
+
+    folder = WorkFolder(workdir).study(study)
+    recall(folder)
+    numbers = let_run_again(folder, trial)
+    if numbers:
+        typer.echo(f"study {study}: trials {', '.join(map(str, numbers))} go on with the next run: snrlab run")
+    else:
+        typer.echo(f"study {study}: no failed trial" + ("" if trial is None else f" {trial}"))
+
+
+@operations.command()
+def replay(study: StudyName, workdir: WorkdirOption = Path("runs")) -> None:
+    """Propose every trial and decide on every early stop again, from the study's log; exit code 1 if something comes out differently."""
+    from orchestrator.records.definition import recall
+    from orchestrator.search.replay import replay_search
+    from orchestrator.search.search_log import SearchLog
+
+    folder = WorkFolder(workdir).study(study)
+    found = replay_search(recall(folder).study, SearchLog(folder).events)
+    for difference in found.differences:
+        typer.echo(difference)
+    outcome = f"{len(found.differences)} are different now (other versions of libraries?)" if found.differences else "the same again"
+    typer.echo(f"study {study}: {found.proposals} proposals and {found.decisions} decisions on early stopping: {outcome}")
+    raise typer.Exit(1 if found.differences else 0)
 
 
 store = typer.Typer(no_args_is_help=True, help="What has been trained already, by the content of its recipe.")

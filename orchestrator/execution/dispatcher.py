@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class _Line:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.members: dict[int, ActorHandle] = {}
         self.decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
+        self.alive = time.monotonic()  # when the group was last heard of
 
     def decision(self, serial: int, images: int) -> asyncio.Future[bool]:
         key = (serial, images)
@@ -72,12 +74,21 @@ class Dispatcher:
         line = self._lines[group]
         async with line.changed:
             line.decide(False)
-            line.current, line.finished, line.messages = assignment, False, asyncio.Queue()
+            line.current, line.finished, line.messages, line.alive = assignment, False, asyncio.Queue(), time.monotonic()
             line.changed.notify_all()
 
     async def join(self, group: str, rank: int, worker: ActorHandle) -> None:
         """A worker is there, perhaps in the place of a lost one."""
-        self._lines[group].members[rank] = worker
+        line = self._lines[group]
+        line.members[rank], line.alive = worker, time.monotonic()
+
+    async def pulse(self, group: str) -> None:
+        """A worker is at work."""
+        self._lines[group].alive = time.monotonic()
+
+    async def silence(self, group: str) -> float:
+        """Seconds since a worker of the group was last heard of."""
+        return time.monotonic() - self._lines[group].alive
 
     async def members(self, group: str) -> list[ActorHandle]:
         return list(self._lines[group].members.values())
@@ -107,6 +118,7 @@ class Dispatcher:
     async def next_message(self, group: str) -> Message:
         """Let the group go on, and wait for what it says next."""
         line = self._lines[group]
+        line.alive = time.monotonic()  # what it said before may have waited here for long
         line.decide(True)
         return await line.messages.get()
 

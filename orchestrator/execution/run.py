@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.addresses import without_password
 from orchestrator.cluster.ray_cluster import prepare_environment, ray_cluster
+from orchestrator.execution.checks import LEAST_AT_START, Checks, check_disk
 from orchestrator.execution.tally import Display, Tally
+from orchestrator.records import events
 from orchestrator.records.definition import Definition, define, recall
-from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, WorkFolder
+from orchestrator.records.folders import StudyFolder, TrialRecord, WorkFolder
+from orchestrator.records.tracker import Tracker
 from search_spaces.study import Study
 from trainables.errors import UserError
-from trainables.files.storage import is_local
+from trainables.training.resume import cut_back
 
 if TYPE_CHECKING:
+    from orchestrator.search.history import Learnt
 
-    from orchestrator.search.verdicts import Verdict
-
-
-_LEAST_AT_START, _LEAST_WHILE_RUNNING = 200 << 20, 100 << 20  # bytes
-_SECONDS_BETWEEN_LOOKS = 1.0
+_COPIED_EVERY = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -43,78 +41,53 @@ def run_study(study: Study, work: WorkFolder, display: Display, address: str | N
     """Run or go on with a study; UserError where it cannot be, KeyboardInterrupt after a clean stop."""
     folder = work.study(study.name)
     study.base_recipe.check_files()
-    check_disk(work, _LEAST_AT_START)
-    with folder.held():
+    check_disk(work, LEAST_AT_START)
+    with folder.held() as lock:
         folder.cancel_request.unlink(missing_ok=True)
-        definition = define(study, folder, without_password(search_storage))
-        run = _Run(definition, work, folder, display, search_storage)
-        if run.all_swept and folder.recorded_trials() == study.search.trials:
-            return Summary(run.tally, already_done=True)
-        return run.go(address, tracking_uri or work.tracking_uri)
+        definition = define(study, folder)
+        return _StudyRun(definition, work, folder, display, lock.generation, search_storage).go(address, tracking_uri or work.tracking_uri)
 
 
-def check_disk(work: WorkFolder, least: int) -> None:
-    """UserError where too little is free (on a disk; other storage says so by itself)."""
-    if not is_local(work.root):
-        return
-    free = shutil.disk_usage(work.root).free
-    if free < least:
-        raise UserError(
-            f"{work.root}: only {free >> 20} MiB are free, and at least {least >> 20} MiB are needed for snapshots and records: "
-            "free some space (sweep.keep_snapshots: none keeps less), and run the same command again to go on"
+class _StudyRun:
+    """One process's part of a study: what Tune reports is counted, shown, swept and tracked."""
+
+    def __init__(self, definition: Definition, work: WorkFolder, folder: StudyFolder, display: Display, generation: int,
+                 search_storage: str) -> None:
+        prepare_environment()
+        from orchestrator.execution.outcomes import Outcomes
+        from orchestrator.search.history import begun
+        from orchestrator.search.optuna_copy import OptunaCopy
+        from orchestrator.search.search_log import SearchLog
+        from orchestrator.search.searcher import StudySearch
+
+        self.study, self.work, self.folder, self.display = definition.study, work, folder, display
+        self.log = SearchLog(folder, generation)
+        if not self.log.history.begun:
+            self.log.add(begun(self._learnt()))
+        self.outcomes = Outcomes(self.study, folder)
+        self.copy, self._copy_again = OptunaCopy(folder, definition, search_storage), 0.0
+        self._images: dict[int, int] = {}  # seen by each trial, as far as it has reported
+        self.search = StudySearch(
+            self.study, self.log, self.outcomes.verdicts, {trial.number for trial in self.outcomes.unswept}, self
         )
 
-
-class _Run:
-    """One process's part of a study."""
-
-    def __init__(self, definition: Definition, work: WorkFolder, folder: StudyFolder, display: Display, search_storage: str) -> None:
-        prepare_environment()
-        from orchestrator.search.verdicts import Verdicts
-
-        self.definition, self.work, self.folder, self.display, self.search_storage = definition, work, folder, display, search_storage
-        self.study = study = definition.study
-        self.verdicts: dict[int, Verdict] = {}
-        self.judged = Verdicts(study)
-        self.tally = Tally(study.search.trials, study.base_recipe.duration.images)
-        self.unswept: list[TrialFolder] = []
-        self._look_again = 0.0
-        for trial in folder.trials():
-            self._recall(trial)
-        self.tally.images_open = (study.search.trials - self.tally.done) * self.tally.images_per_trial
-
     @property
-    def all_swept(self) -> bool:
-        """Whether every trial has been trained and scored; what is left may be to tell Optuna and MLflow."""
-        return self.tally.done >= self.study.search.trials and not self.unswept
+    def tally(self) -> Tally:
+        return self.outcomes.tally
 
     def go(self, address: str | None, tracking_uri: str) -> Summary:
-        from orchestrator.cluster.metrics import StudyMetrics
-        from orchestrator.execution.sweep_tasks import SweepTasks
-        from orchestrator.execution.tuning import tune_study
-        from orchestrator.records.tracker import Tracker
-        from orchestrator.search.searcher import StudySearch
-        from orchestrator.search.storage import importances, open_state
+        from orchestrator.search.optuna_study import importances
 
-        self.tracker = Tracker(self.folder, tracking_uri, self.work.artifacts, self.judged.bounds)
+        self.tracker = Tracker(self.folder, tracking_uri, self.work.artifacts, self.outcomes.judged.bounds)
+        self.checks = Checks(self.study, self.work, self.folder, self.tracker, self.display.note)
+        done = self.search.done and not self.outcomes.unswept
         self.tracker.start()
         try:
-            state = open_state(self.folder, self.definition, self.search_storage)
-            trained = {trial.number for trial in self.unswept}
-            searcher = StudySearch(self.study, state, self.verdicts, trained, self, self._earlier_trials())
-            if not self.all_swept:
-                with ray_cluster(self.study.compute, address) as self.ray:
-                    self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
-                    self.metrics = StudyMetrics(self.study.name, self.study.metric)
-                    self.sweeps = SweepTasks(self.study, self.folder.root / "trials", self.work.cache)
-                    self.sweeps.warm_up()
-                    for trial in self.unswept:
-                        self.sweeps.submit(trial)
-                    tune_study(self.study, searcher, self, self.work, self.folder)
-                    while self.sweeps.waiting:
-                        self.gather(timeout=1.0)
-            searcher.tell_all()
-            self.tracker.close("FINISHED", importances(state))
+            if not done:
+                self._train_and_sweep(address)
+            self.search.tell_all()
+            self.copy.update(self.log.history)
+            self.tracker.close("FINISHED", importances(self.study, self.log.history))
         except BaseException as error:
             self.tracker.close("FAILED" if isinstance(error, Exception) else "KILLED")
             try:
@@ -124,21 +97,55 @@ class _Run:
                     self.display.note(str(untracked))
             raise
         self.tracker.wait()
-        self.folder.write_recorded(self.study.search.trials)
-        return Summary(self.tally)
+        return Summary(self.tally, already_done=done)
 
-    def began(self, number: int) -> None:
+    def _train_and_sweep(self, address: str | None) -> None:
+        from orchestrator.cluster.metrics import StudyMetrics
+        from orchestrator.execution.sweep_tasks import SweepTasks
+        from orchestrator.execution.tuning import tune_study
+
+        with ray_cluster(self.study.compute, address) as self.ray:
+            self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
+            self.metrics = StudyMetrics(self.study.name, self.study.metric)
+            self.sweeps = SweepTasks(self.study, self.folder.root / "trials", self.work.cache)
+            try:
+                self.sweeps.warm_up()
+                for trial in self.outcomes.unswept:
+                    self.sweeps.submit(trial)
+                tune_study(self.study, self.search, self, self.work, self.folder)
+                while self.sweeps.waiting:
+                    self.look_around(patience=1.0)
+            finally:
+                self.checks.clock.write()
+
+    def began(self, number: int, images: int) -> None:
+        """A trial of so many images has been proposed."""
         self.tally.running += 1
+        self.tally.images_open += images - self.tally.images_per_trial
         self.display.note(f"trial {number}: training")
         self._show()
 
+    def infeasible(self, number: int, values: Mapping[str, Any], reason: str) -> None:
+        """A trial's values make no recipe; it is over, and counts for nothing."""
+        trial, now = self.folder.trial(number), time.time()
+        trial.write_record(TrialRecord(number, dict(values), "", "", "infeasible", reason, now, now))
+        events.note(trial.root, "infeasible", message=reason)
+        self.outcomes.conclude(trial, None)
+        self.display.note(f"trial {number}: impossible: {reason.splitlines()[0]}")
+        self.tracker.touch(number)
+
     def reported(self, result: dict[str, Any]) -> None:
+        """Tune has had a result."""
         number = result.get("config", {}).get("number")
         if number is None or "images" not in result:
             return  # Tune's own message that a trial is done
-        if "failure" not in result:
-            self.tally.images += self.study.base_recipe.evaluation.every
-            self.tally.images_open = max(0, self.tally.images_open - self.study.base_recipe.evaluation.every)
+        if reused := result.get("reused"):
+            origin = f"study {reused['study']}, trial {reused['trial']}"
+            self.display.note(f"trial {number}: {reused['images']} images are reused: trained in {origin}")
+        before, self._images[number] = self._images.get(number, 0), result["images"]
+        if "failure" not in result and not result.get("recalled"):
+            self.tally.images += max(0, result["images"] - before)
+            self.tally.images_open = max(0, self.tally.images_open - (result["images"] - before))
             self.display.note(
                 f"trial {number}: {result['images']} images, loss {result['loss']:.4f}, "
                 f"interim {self.study.metric} {result[f'interim_{self.study.metric}']:.3f}, {result['images_per_second']:.0f} images/s"
@@ -150,116 +157,70 @@ class _Run:
         """A trial's training is over: sweep what it left."""
         self.ray.check()
         self.tally.running -= 1
-        folder = self.folder.trial(number)
-        record = folder.record
+        trial = self.folder.trial(number)
+        record = trial.record
         if record.training == "running":  # it did not end by itself
             record.training, record.ended = ("failed" if lost else "stopped"), time.time()
             record.reason = f"the trial's process was lost; see {self.folder.root / 'ray'}" if lost else ""
-            folder.write_record(record)
+            if not lost:  # what was reused may go further than the decision to stop
+                cut_back(trial.root, self.log.history.decided.get(number, 0))
+            trial.write_record(record)
         if record.training == "failed":
             self.display.note(f"trial {number}: failed: {record.reason.splitlines()[0]}")
-            self._conclude(folder, None)
+            self.outcomes.conclude(trial, None)
         else:
             if record.training == "stopped":
                 self.display.note(f"trial {number}: stopped early")
-            self.sweeps.submit(folder)
+            self.sweeps.submit(trial)
         self.tracker.touch(number)
         self._show()
 
     def budget_spent(self) -> bool:
         """Whether no further trial may begin; those that run are let run."""
-        spent = self.judged.budget_spent(self.folder)
-        if spent:
-            self.display.note("the budget is used up: no further trial begins")
-        return spent
-
-    def _earlier_trials(self) -> list[Any]:
-        """Trials of the studies that this one is to learn from."""
-        from orchestrator.search.searcher import learnt_from
-        from orchestrator.search.storage import open_state
-
-        found: list[Any] = []
-        for name in self.study.search.warm_start:
-            folder = self.work.study(name)
-            earlier = recall(folder)
-            if earlier.search_storage not in ("", without_password(self.search_storage)):
-                raise UserError(f"search.warm_start: study {name} lies in {earlier.search_storage}: give that as --search-storage")
-            state = open_state(folder, earlier, self.search_storage if earlier.search_storage else "")
-            found += learnt_from(self.study, earlier.study, state)
-        return found
+        return self.checks.budget_spent()
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
         """Whether a condition on the verdicts holds; while no trial trains, wait for the sweeps that may make it true."""
-        self.gather()
+        self.look_around()
         while not condition() and not self.tally.running and self.sweeps.waiting:
-            self.gather(timeout=1.0)
+            self.look_around(patience=1.0)
         return condition()
 
-    def gather(self, timeout: float = 0.0) -> None:
-        """Take in sweeps that have ended."""
-        for outcome in self.sweeps.collect(timeout):
-            folder = self.folder.trial(outcome.number)
-            if outcome.record.error:
+    def look_around(self, patience: float = 0.0) -> None:
+        """Take in sweeps that have ended; stop where somebody asked for it, the disk is nearly full, or nothing can be tracked."""
+        self._gather(patience)
+        if self.checks.look(self.ray, self.tally.running) and time.monotonic() > self._copy_again:
+            self.copy.update(self.log.history)
+            self._copy_again = time.monotonic() + _COPIED_EVERY
+
+    def _gather(self, patience: float) -> None:
+        for outcome in self.sweeps.collect(patience):
+            trial, sweep = self.folder.trial(outcome.number), outcome.record
+            if sweep.error:
                 self.ray.check()
-                record = folder.record
-                record.training, record.reason = "failed", outcome.record.error
-                folder.write_record(record)
-                self.display.note(f"trial {outcome.number}: EMA sweep failed: {outcome.record.error}")
-            self._conclude(folder, outcome.record)
-            best = outcome.record.best
-            if best:
+                trial.write_sweep(sweep)
+                self.display.note(f"trial {outcome.number}: EMA sweep failed, and is tried again by the next run: {sweep.error}")
+            self.outcomes.conclude(trial, sweep)
+            if best := sweep.best:
                 self.display.note(
                     f"trial {outcome.number}: best {self.study.metric} {best['distance']:.3f} at sigma_rel {best['sigma_rel']:g} "
-                    f"(sweep {outcome.record.seconds:.0f} s)"
+                    f"(sweep {sweep.seconds:.0f} s)"
                 )
-            self.tracker.touch(folder.number)
+            self.tracker.touch(trial.number)
         self._show()
 
-    def look_around(self) -> None:
-        """Take in sweeps; stop where somebody asked for it, where the disk is nearly full, or where nothing can be tracked."""
-        self.gather()
-        if time.monotonic() < self._look_again:
-            return
-        self._look_again = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-        self.ray.check()
-        if self.folder.cancel_request.exists():
-            self.display.note("asked to stop by snrlab cancel")
-            raise KeyboardInterrupt
-        check_disk(self.work, _LEAST_WHILE_RUNNING)
-        self.tracker.check()
+    def _learnt(self) -> list[Learnt]:
+        """Trials of the studies that this one is to learn from, as they are when it begins."""
+        from orchestrator.search.search_log import SearchLog
+        from orchestrator.search.searcher import learnt_from
+
+        found: list[Learnt] = []
+        for name in self.study.search.warm_start:
+            folder = self.work.study(name)
+            found += learnt_from(self.study, recall(folder).study, SearchLog(folder).history)
+        return found
 
     def _show(self) -> None:
         self.tally.sweeping = self.sweeps.waiting
         self.display.update(self.tally)
         self.metrics.update(self.tally.states, self.tally.images, self.tally.best)
-
-    def _recall(self, trial: TrialFolder) -> None:
-        """Take up a trial of an earlier run of this study."""
-        record = trial.record
-        if record.training == "failed":
-            self._conclude(trial, None)
-        elif record.training != "running":
-            sweep = trial.sweep
-            if sweep:
-                self._conclude(trial, sweep)
-            else:
-                self.unswept.append(trial)
-
-    def _conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
-        """Count a trial that is over, and make its verdict for the search."""
-        from orchestrator.search.verdicts import COMPLETE, STOPPED
-
-        record = trial.record
-        verdict = self.verdicts[trial.number] = self.judged.verdict(record, sweep)
-        best = sweep.best if sweep else None
-        if verdict.state == COMPLETE:
-            assert best
-            self.tally.completed += 1
-            if verdict.feasible and (self.tally.best is None or best["distance"] < self.tally.best):
-                self.tally.best, self.tally.best_trial = best["distance"], trial.number
-        elif verdict.state == STOPPED:
-            assert best
-            self.tally.stopped += 1
-            self.tally.images_open = max(0, self.tally.images_open - (self.tally.images_per_trial - best["images"]))
-        else:
-            self.tally.failed += 1

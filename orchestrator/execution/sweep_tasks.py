@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from trainables.files import atomic
 from trainables.files.storage import place
 from trainables.recipe import make_recipe
 from trainables.training import metrics_log
+
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class SweepTasks:
         self._sweep, self._prepare = ray.remote(**options)(run_sweep), ray.remote(**options)(prepare)
         self._read = ray.remote(num_cpus=compute.cpus_per_worker, max_retries=compute.max_failures)(read_range)
         self._waiting: dict[ray.ObjectRef, int] = {}
+        self._submitted: dict[ray.ObjectRef, int] = {}  # how often its trial had been swept before
+        self._begun: dict[ray.ObjectRef, float] = {}  # when a sweep that waits was first seen at work
+        self._look_again = 0.0
 
     @property
     def waiting(self) -> int:
@@ -54,19 +60,20 @@ class SweepTasks:
         """Start a trial's own sweep, or a further one."""
         settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
         tasks, gpus = (sweep or self._study.sweep).tasks, max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
+        before = events.count(folder.root, "sweeping")
         # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
         parts = [self._read.remote(str(folder.root), settings, i, tasks, threads) for i in range(tasks)] if tasks > 1 else []
         reference = self._sweep.remote(
             str(folder.root), folder.number, settings, sweep is not None, str(self._cache), threads, gpus, *parts
         )
-        self._waiting[reference] = folder.number
+        self._waiting[reference], self._submitted[reference] = folder.number, before
 
     def collect(self, timeout: float = 0.0) -> list[Outcome]:
         """Sweeps that have ended since the last call; a task that died is an outcome with an error."""
         if not self._waiting:
             return []
         ready, _ = ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=timeout)
-        outcomes = []
+        outcomes = self._give_up()
         for reference in ready:
             number = self._waiting.pop(reference)
             try:
@@ -78,6 +85,24 @@ class SweepTasks:
                 reason = in_one_line(getattr(error, "cause", None) or error)
                 record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {reason}")
             outcomes.append(Outcome(number, record))
+        return outcomes
+
+    def _give_up(self) -> list[Outcome]:
+        """Stop sweeps that have been at work for too long; the time for which one waits for its turn does not count."""
+        limit, now = self._study.compute.sweep_minutes * 60, time.monotonic()
+        if not limit or now < self._look_again:
+            return []
+        self._look_again = now + _SECONDS_BETWEEN_LOOKS
+        outcomes = []
+        for reference, number in list(self._waiting.items()):
+            if reference not in self._begun and events.count(self._trials / f"{number:04d}", "sweeping") > self._submitted[reference]:
+                self._begun[reference] = now
+            if now - self._begun.get(reference, now) > limit:
+                ray.cancel(reference, force=True)
+                del self._waiting[reference]
+                reason = f"the EMA sweep took longer than compute.sweep_minutes = {self._study.compute.sweep_minutes:g}"
+                events.note(self._trials / f"{number:04d}", "failed", message=reason)
+                outcomes.append(Outcome(number, SweepRecord(self._study.metric, error=reason)))
         return outcomes
 
 
@@ -125,6 +150,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     torch.set_num_threads(threads)
     folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
     metric = ""
+    events.note(folder.root, "sweeping")
     device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")
     try:
         recipe = load_recipe(folder.root / "recipe.json")

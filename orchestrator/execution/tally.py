@@ -15,6 +15,7 @@ class Tally:
     completed: int = 0
     stopped: int = 0
     failed: int = 0
+    infeasible: int = 0  # values that make no recipe; they are not among the trials
     running: int = 0
     sweeping: int = 0
     images: int = 0  # trained since the start of this process
@@ -29,7 +30,7 @@ class Tally:
     @property
     def states(self) -> dict[str, int]:
         """Number of trials in each state."""
-        return {state: getattr(self, state) for state in ("running", "sweeping", "completed", "stopped", "failed")}
+        return {state: getattr(self, state) for state in ("running", "sweeping", "completed", "stopped", "failed", "infeasible")}
 
 
 class Display(Protocol):

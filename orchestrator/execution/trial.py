@@ -17,12 +17,17 @@ from orchestrator.records.store import Store
 from search_spaces.study import Study
 from trainables.files.storage import place
 from trainables.stage_key import stage_key
+from trainables.training import checkpoint, metrics_log
 
 
 class Trial(tune.Trainable):
     """Each `step` is the training between two intermediate scores; state lies in the trial's folder, not here."""
 
     _group: Group
+    _taken_up: bool  # whether what the store and the folder hold has been looked at
+    _assigned: bool  # whether the workers have the recipe
+    _rows: list[dict[str, Any]]  # scores of earlier training on which nothing has been decided yet
+    _reused: dict[str, Any]  # what was taken over, until it has been told
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
         self, config: dict[str, Any], study: Study, dispatcher: ActorHandle, folder: str, cache: str, store: str
@@ -40,13 +45,23 @@ class Trial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         if not self._taken_up:
             self._take_up()
+        if self._rows:
+            row = self._rows.pop(0)
+            return self._result(int(row["images"]), False, {k: v for k, v in row.items() if k not in ("images", "time")}, recalled=True)
+        if not self._assigned:
+            self._assigned = True
+            self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
         message = self._group.next_message()
         if message.progress is None:
             self._end("failed", message.failure)
             return {"done": True, "failure": message.failure, "images": 0}
         if message.progress.done:
             self._end("completed")
-        return {"images": message.progress.images, "done": message.progress.done, **message.progress.metrics}
+        return self._result(message.progress.images, message.progress.done, message.progress.metrics)
+
+    def _result(self, images: int, done: bool, metrics: dict[str, Any], recalled: bool = False) -> dict[str, Any]:
+        reused, self._reused = self._reused, {}
+        return {**metrics, "images": images, "done": done, "recalled": recalled, "reused": reused}
 
     def cleanup(self) -> None:
         self._group.close()
@@ -62,27 +77,38 @@ class Trial(tune.Trainable):
         number, values = config["number"], config["values"]
         self._folder = TrialFolder(self._trials / f"{number:04d}", number)
         self._recipe = recipe = self._study.recipe(values)
+        self._decided: int = config["decided"]
+        self._taken_up = self._assigned = False
+        self._rows, self._reused = [], {}
         compute = self._study.compute
         self._key = stage_key(recipe, self._cache, max(compute.workers, 1), "cuda" if compute.gpus_per_worker else "cpu")
-        self._lock, self._taken_up = self._store.lock(self._key), False
+        self._lock = self._store.lock(self._key)
+        reused = self._folder.record.reused if self._folder.is_known else {}
         self._folder.write_record(
-            TrialRecord(number, values, recipe.key, recipe.variant_key, training="running", started=time.time())
+            TrialRecord(number, values, recipe.key, recipe.variant_key, "running", started=time.time(), reused=reused)
         )
         events.note(self._folder.root, "training", recipe=recipe.key[:12], values=json.dumps(values))
 
     def _take_up(self) -> None:
-        """Wait for whoever trains the same recipe, take over what is there, and hand the rest to the workers."""
+        """Wait for whoever trains the same recipe, and take over what is there.
+
+        Intermediate scores on which nothing has been decided yet, because a kill came first or because they were trained by another
+        trial, are reported once more: early stopping sees the trial as if it had been trained here and now.
+        """
         self._taken_up = True
         if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
             self._lock.acquire()
             with events.warnings_noted(self._folder.root):
                 taken = self._store.take(self._key, self._recipe, self._folder.root)
             if taken:
-                self._folder.write_record(replace(self._folder.record, reused=asdict(taken)))
-                events.note(self._folder.root, "reused", **asdict(taken))
+                self._reused = asdict(taken)
+                self._folder.write_record(replace(self._folder.record, reused=self._reused))
+                events.note(self._folder.root, "reused", **self._reused)
         elif self._study.compute.reuse:
             events.note(self._folder.root, "not reused", message="sweep.keep_snapshots is not all, so that no trials share their training")
-        self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
+        trained = checkpoint.images(self._folder.root)
+        end = min(trained, self._recipe.duration.images - 1)  # the last report of a whole run comes from the workers
+        self._rows = [row for row in metrics_log.read(self._folder.root) if self._decided < row["images"] <= end]
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""

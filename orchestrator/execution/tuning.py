@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.stopper import NoopStopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -14,12 +15,21 @@ from orchestrator.cluster.ray_cluster import ray_storage
 from orchestrator.execution.dispatcher import Dispatcher
 from orchestrator.execution.trial import Trial
 from orchestrator.records.folders import StudyFolder, WorkFolder
-from orchestrator.search.searcher import Course, StudySearch
-from search_spaces.search import Asha, HyperBand, Median
+from orchestrator.search.searcher import StudySearch
 from search_spaces.study import Study
 
 
-def tune_study(study: Study, searcher: StudySearch, course: Course, work: WorkFolder, folder: StudyFolder) -> None:
+class Onlooker(Protocol):
+    """Who follows a run of Tune."""
+
+    def reported(self, result: dict[str, Any]) -> None:
+        """Tune has had a result."""
+
+    def look_around(self) -> None:
+        """Nothing in particular has happened; raise what is to end the search."""
+
+
+def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: WorkFolder, folder: StudyFolder) -> None:
     """Returns when the searcher has no more trials and the last has been trained."""
     # It lives and dies with this driver, wherever else a node is lost.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -32,11 +42,11 @@ def tune_study(study: Study, searcher: StudySearch, course: Course, work: WorkFo
     tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=_scheduler(study), num_samples=-1, reuse_actors=True,
+            search_alg=searcher, scheduler=_Decisions(searcher), num_samples=-1, reuse_actors=True,
             max_concurrent_trials=study.compute.concurrent_trials,
         ),
         run_config=tune.RunConfig(
-            name="tune", **ray_storage(folder.root / "ray"), verbose=0, stop=_Watch(course),
+            name="tune", **ray_storage(folder.root / "ray"), verbose=0, stop=_Watch(onlooker),
             failure_config=tune.FailureConfig(max_failures=study.compute.max_failures),
         ),
     ).fit()
@@ -46,29 +56,27 @@ def tune_study(study: Study, searcher: StudySearch, course: Course, work: WorkFo
 class _Watch(tune.Stopper):
     """Sees every result and every turn of Tune's loop.  (For a callback, Tune would load MLflow to see whether it is one of those.)"""
 
-    def __init__(self, course: Course) -> None:
-        self._course = course
+    def __init__(self, onlooker: Onlooker) -> None:
+        self._onlooker = onlooker
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        self._course.reported(result)
+        self._onlooker.reported(result)
         return False
 
     def stop_all(self) -> bool:
-        self._course.look_around()
+        self._onlooker.look_around()
         return False
 
     def __reduce__(self) -> Any:
         return NoopStopper, ()  # Tune pickles its own state beside the trials; nobody ever reads it
 
 
-def _scheduler(study: Study) -> Any:
-    common: dict[str, Any] = {"time_attr": "images", "metric": f"interim_{study.metric}", "mode": "min"}
-    longest = study.base_recipe.duration.images
-    match study.search.early_stopping:
-        case Asha(grace_images=grace, reduction_factor=factor):
-            return ASHAScheduler(**common, max_t=longest, grace_period=grace, reduction_factor=factor)
-        case HyperBand(grace_images=grace, reduction_factor=factor, brackets=brackets):
-            return ASHAScheduler(**common, max_t=longest, grace_period=grace, reduction_factor=factor, brackets=brackets)
-        case Median(grace_images=grace, min_trials=trials):
-            return MedianStoppingRule(**common, grace_period=grace, min_samples_required=trials)
-    return FIFOScheduler()
+class _Decisions(FIFOScheduler):
+    """Trials in their order; each stops where the search's log says so."""
+
+    def __init__(self, searcher: StudySearch) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        return str(self.STOP if self._searcher.report_result(trial.trial_id, result) else self.CONTINUE)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,9 @@ from trainables.recipe import make_recipe
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
+
+
+_SECONDS_BETWEEN_PULSES = 5.0
 
 
 class Group(Protocol):
@@ -58,7 +62,7 @@ class InProcessGroup:
 
     def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
         self._serial += 1
-        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache)), ranks=None)
+        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache)), None, lambda: None)
 
     def next_message(self) -> Message:
         return next(self._messages)
@@ -88,12 +92,15 @@ class TrainGroup:
         patience = self._compute.hang_minutes * 60 or None
         for _ in range(self._compute.max_failures + 1):
             waiting: Any = self._dispatcher.next_message.remote(self._name)
-            try:
-                return ray.get(waiting, timeout=patience)
-            except ray.exceptions.GetTimeoutError:
-                ray.cancel(waiting)
-                for worker in ray.get(self._dispatcher.members.remote(self._name)):
-                    ray.kill(worker)
+            silence = 0.0
+            while not patience or silence < patience:
+                try:
+                    return ray.get(waiting, timeout=patience and patience - silence)
+                except ray.exceptions.GetTimeoutError:
+                    silence = ray.get(self._dispatcher.silence.remote(self._name))
+            ray.cancel(waiting)
+            for worker in ray.get(self._dispatcher.members.remote(self._name)):
+                ray.kill(worker)
         reason = f"no news of the workers for {self._compute.hang_minutes:g} minutes, after every restart"
         self._fail(self._serial, reason)
         return Message(self._serial, failure=reason)
@@ -162,15 +169,28 @@ def _work(config: dict[str, Any]) -> None:
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     dispatcher, group = config["dispatcher"], config["group"]
     ray.get(dispatcher.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
+    pulse = _Pulse(lambda: dispatcher.pulse.remote(group))
     last = -1
     while (assignment := ray.get(dispatcher.next_assignment.remote(group, last))) is not None:
         last = assignment.serial
-        for message in _train(assignment, ranks):
+        for message in _train(assignment, ranks, pulse):
             if not ray.get(dispatcher.report.remote(group, ranks.rank, message)):
                 break
 
 
-def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
+class _Pulse:
+    """Says that a worker is at work, every few seconds while it is."""
+
+    def __init__(self, say: Callable[[], object]) -> None:
+        self._say, self._again = say, 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() > self._again:
+            self._again = time.monotonic() + _SECONDS_BETWEEN_PULSES
+            self._say()
+
+
+def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Iterator[Message]:
     """Train an assignment; what goes wrong with one recipe is told, and does not cost the group."""
     from trainables.training.loop import train
 
@@ -180,7 +200,7 @@ def _train(assignment: Assignment, ranks: Any) -> Iterator[Message]:
         with events.warnings_noted(folder):
             if ranks is None or ranks.rank == 0:
                 provenance.write(folder, recipe)
-            for progress in train(recipe, folder, place(assignment.cache), ranks):
+            for progress in train(recipe, folder, place(assignment.cache), ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))

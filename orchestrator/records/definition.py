@@ -25,17 +25,13 @@ class Definition:
 
     study: Study
     id: str
-    search_storage: str = ""  # where Optuna keeps its trials, without a password; empty for the journal in the folder
 
 
-def define(study: Study, folder: StudyFolder, search_storage: str = "") -> Definition:
+def define(study: Study, folder: StudyFolder) -> Definition:
     """Write the study's definition, or check that it fits the one there."""
     if not folder.definition.exists() and not folder.trials():
-        return _write(Definition(study, uuid.uuid4().hex, search_storage), folder)
+        return _write(Definition(study, uuid.uuid4().hex), folder)
     earlier = recall(folder)
-    if earlier.search_storage != search_storage:
-        before, now = (place or folder.journal for place in (earlier.search_storage, search_storage))
-        raise UserError(f"study {study.name} keeps its search in {before}, not in {now}: give the same --search-storage as before")
     changes = list(differences(earlier.study.meaning, study.meaning))
     refused = [(c, reason) for c in changes if (reason := _refusal(c, earlier.study, folder)) is not None]
     if refused:
@@ -46,9 +42,8 @@ def define(study: Study, folder: StudyFolder, search_storage: str = "") -> Defin
         )
     if not changes:
         return earlier
-    folder.write_recorded(0)  # a finished study has something to tell again
     study = study.model_copy(update={"space": earlier.study.space})  # the same, in the order in which its values are drawn
-    return _write(Definition(study, earlier.id, search_storage), folder)
+    return _write(Definition(study, earlier.id), folder)
 
 
 def recall(folder: StudyFolder) -> Definition:

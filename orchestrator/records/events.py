@@ -25,6 +25,12 @@ def note(folder: Path, event: str, **details: Any) -> None:
             raise
 
 
+def count(folder: Path, event: str) -> int:
+    """How often something has happened."""
+    path = folder / _NAME
+    return path.read_text(errors="replace").count(f'"event": "{event}"') if path.exists() else 0
+
+
 @contextmanager
 def warnings_noted(folder: Path) -> Iterator[None]:
     """Log records of our packages, from warnings up, become events of this trial."""

@@ -26,7 +26,7 @@ from typing import Any, Literal
 from filelock import Timeout
 
 from orchestrator.records.locks import Lock, lock_at
-from trainables.errors import Damaged, UserError
+from trainables.errors import UserError
 from trainables.files import document
 from trainables.files.storage import is_local, trouble
 
@@ -71,7 +71,16 @@ class StudyFolder:
     root: Path
 
     @property
+    def search_log(self) -> Path:
+        return self.root / "search.jsonl"
+
+    @property
+    def usage(self) -> Path:
+        return self.root / "usage.json"
+
+    @property
     def journal(self) -> Path:
+        """A copy of the search for Optuna's own tools."""
         return self.root / "optuna.journal"
 
     @property
@@ -142,16 +151,6 @@ class StudyFolder:
         """A file whose appearance asks the running process to stop."""
         return self.root / "cancel"
 
-    def recorded_trials(self) -> int:
-        """Number of trials up to which everything has reached Optuna and MLflow."""
-        try:
-            return int(document.read(self.root / "recorded.json", "")["trials"])
-        except Damaged:
-            return 0  # not yet, or not known: recording once more changes nothing
-
-    def write_recorded(self, trials: int) -> None:
-        document.write(self.root / "recorded.json", {"trials": trials})
-
     def trials(self) -> list[TrialFolder]:
         """Trials with a record, by number."""
         found = sorted((self.root / "trials").glob("[0-9]*/trial.json"))
@@ -211,6 +210,11 @@ class TrialFolder:
 
     root: Path
     number: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a record of the trial."""
+        return (self.root / "trial.json").exists()
 
     @property
     def record(self) -> TrialRecord:

@@ -1,31 +1,30 @@
-"""The search: Optuna proposes, through Ray Tune's OptunaSearch, and is told each trial's best score over its EMA lengths.
+"""The search as Ray Tune sees it: proposals from the log, a trial's score long after its training, decisions on early stopping.
 
-A trial's score comes from its sweep, after its training has ended and the next trial has begun.  So that a search can be
-repeated exactly, trial n is proposed from the results of the trials up to n - 1 - concurrent_trials, all of them and
-no others, however fast the sweeps were; and its random numbers are a function of (seed, n).
+A trial's score comes from its EMA sweep, after its training has ended and the next trial has begun.  In the reproducible order
+trial n is proposed from the results of the trials below n - concurrent_trials, all of them and no others, however fast
+the sweeps were.  In the asynchronous order it is proposed from what is known at that moment, and the log says what that was.
 """
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+import math
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator.search.samplers import CONSTRAINTS, grid_size, sampler_for
-from orchestrator.search.storage import SearchState
-from orchestrator.search.verdicts import COMPLETE, FAILED, STOPPED, Verdict
-from search_spaces import space as spaces
+from orchestrator.search import history as events
+from orchestrator.search.early_stopping import Report, rule_for
+from orchestrator.search.history import History, Learnt, Proposal
+from orchestrator.search.proposals import grid_size, propose
+from orchestrator.search.search_log import SearchLog
+from orchestrator.search.verdicts import COMPLETE, Verdict
+from search_spaces.space import in_order
 from search_spaces.study import Study
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, UserError
 
-_EARLIER = "snrlab:earlier-trials"  # how many of the storage's trials come from earlier studies
+_MOST_IMPOSSIBLE = 200  # proposals in a row
 
 
 class Course(Protocol):
@@ -37,110 +36,137 @@ class Course(Protocol):
     def budget_spent(self) -> bool:
         """Whether no further trial may begin."""
 
-    def began(self, number: int) -> None:
-        """A trial has been proposed."""
+    def began(self, number: int, images: int) -> None:
+        """A trial of so many images has been proposed."""
 
-    def reported(self, result: dict[str, Any]) -> None:
-        """Tune has had a result."""
+    def infeasible(self, number: int, values: Mapping[str, Any], reason: str) -> None:
+        """A trial's values make no recipe; it is over, and counts for nothing."""
 
     def ended(self, number: int, lost: bool) -> None:
         """A trial's training is over."""
 
-    def look_around(self) -> None:
-        """Nothing in particular has happened; raise what is to end the search."""
 
+class StudySearch(Searcher):
+    """Ray Tune's searcher over the log of a study."""
 
-class StudySearch(OptunaSearch):
-    """Tune's OptunaSearch with late results, resumable trials and random numbers by trial."""
-
-    def __init__(self, study: Study, state: SearchState, verdicts: Mapping[int, Verdict], trained: Set[int], course: Course,
-                 known_trials: Sequence[FrozenTrial] = ()) -> None:
-        """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep.
-
-        `known_trials` of earlier studies are what the sampler learns from (see `learnt_from`).
-        """
-        self._definition, self._verdicts, self._course = study, verdicts, course
+    def __init__(self, study: Study, log: SearchLog, verdicts: Mapping[int, Verdict], trained: Set[int], course: Course) -> None:
+        """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep."""
+        super().__init__()
+        self._study, self._log, self._verdicts, self._course = study, log, verdicts, course
         self._interim = f"interim_{study.metric}"
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # grouped TPE, in use for years
-        super().__init__(
-            space=lambda trial: spaces.suggest(study.space, trial), metric=[o.metric for o in study.objectives],
-            mode=["min" if o.direction == "minimise" else "max" for o in study.objectives], storage=state.storage,
-            study_name=state.name, sampler=sampler_for(study, 0),
-        )
-        self._optuna: optuna.Study = self._ot_study  # type: ignore[assignment]
-        if not self._optuna.get_trials(deepcopy=False):
-            self._optuna.add_trials(known_trials)
-            self._optuna.set_user_attr(_EARLIER, len(known_trials))
-            for point in study.search.points:
-                self._optuna.enqueue_trial(dict(point))
-        self._earlier = int(self._optuna.user_attrs.get(_EARLIER, 0))
-        known = [t for t in self._optuna.get_trials(deepcopy=False)[self._earlier :] if t.state != TrialState.WAITING]
-        self._asked = len(known)
-        self._by_number: dict[int, optuna.Trial] = {}
         self._numbers: dict[str, int] = {}  # by Tune's name of a trial
-        for trial in known:
-            if not trial.state.is_finished():
-                self._by_number[trial.number - self._earlier] = optuna.trial.Trial(self._optuna, trial._trial_id)
-        self._unfinished = [n for n in self._by_number if n not in verdicts and n not in trained]
-        self._wanted = min(study.search.trials, grid_size(study) or study.search.trials)
+        self._heard: dict[int, Verdict] = {}  # verdicts that need not be looked at again
+        self._rule = rule_for(study, end_of(study))
+        for report in log.history.reports.values():
+            self._rule.stops(report)
+        self._unfinished = [n for n in sorted(log.history.proposals) if n not in verdicts and n not in trained]
+
+    @property
+    def _history(self) -> History:
+        return self._log.history
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and values; None while an earlier result is missing; FINISHED at the end."""
-        if not self._unfinished and (self._asked >= self._wanted or self._course.budget_spent()):
-            return Searcher.FINISHED
-        if self._unfinished:
-            number = self._unfinished.pop(0)
-        else:
-            number = self._asked
-            end = number - self._definition.compute.concurrent_trials
-            if not self._course.wait_for(lambda: self._results_are_in(end)):
-                return None
-            self._tell_below(end)
-            self._optuna.sampler = sampler_for(self._definition, number)
-            self._by_number[number] = self._optuna.ask()
-            self._asked += 1
-        trial = self._by_number[number]
-        self._ot_trials[trial_id] = trial
-        values = spaces.suggest(self._definition.space, trial)
-        self._numbers[trial_id] = number
-        self._course.began(number)
-        return {"number": number, "values": values}
+        for _ in range(_MOST_IMPOSSIBLE):
+            proposal = self._next()
+            if not isinstance(proposal, Proposal):
+                return proposal
+            try:
+                recipe = self._study.recipe(proposal.values)
+            except ConfigError as error:
+                self._course.infeasible(proposal.number, proposal.values, str(error))
+                continue
+            self._numbers[trial_id] = proposal.number
+            self._course.began(proposal.number, recipe.duration.images)
+            return {"number": proposal.number, "values": proposal.values, "decided": self._history.decided.get(proposal.number, 0)}
+        raise UserError(
+            f"{_MOST_IMPOSSIBLE} proposals in a row were impossible combinations of values; snrlab plan says how many there are and why"
+        )
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if self._interim in result and len(self._definition.objectives) == 1:  # Optuna keeps no curves for several
-            self._ot_trials[trial_id].report(result[self._interim], int(result["images"]))
+    def report(self, number: int, images: int, score: float) -> bool:
+        """Whether a trial stops at this intermediate score; a decision that was taken once stays."""
+        if (number, images) not in self._history.stops:
+            report = Report(number, images, score)
+            self._log.add(events.reported(report, self._rule.stops(report)))
+        return self._history.stops[number, images]
+
+    def report_result(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """`report` of a result as Tune hands it over; False for one without a score."""
+        if self._interim not in result:
+            return False
+        return self.report(self._numbers[trial_id], int(result["images"]), float(result[self._interim]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Training has ended, or its process is lost; Optuna hears of the trial when its sweep is in (see `tell_all`)."""
+        """Training has ended, or its process is lost; the sampler hears of the trial when its sweep is in (see `tell_all`)."""
+        if result and not error:
+            self.report_result(trial_id, result)
         self._course.ended(self._numbers[trial_id], lost=error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the state of the search is in Optuna's storage. (Tune wants a file, and would pickle.)"""
+        """Nothing: the state of the search is its log. (Tune wants a file, and would pickle.)"""
         Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def tell_all(self) -> None:
-        """Give Optuna every verdict that it has not heard yet (at the end of a run)."""
-        self._tell_below(self._asked)
+        """Tell the sampler every verdict that it has not heard yet."""
+        self._tell_below(math.inf)
 
-    def _results_are_in(self, end: int) -> bool:
-        """Whether every trial below `end` has its verdict."""
-        return all(number in self._verdicts for number in self._by_number if number < end)
+    @property
+    def done(self) -> bool:
+        """Whether every trial that is wanted has been proposed and trained."""
+        impossible = sum(verdict.infeasible for verdict in self._verdicts.values())
+        proposed, size = len(self._history.proposals), grid_size(self._study)
+        enough = proposed - impossible >= self._study.search.trials or (size is not None and proposed >= size)
+        return enough and not self._unfinished
 
-    def _tell_below(self, end: int) -> None:
-        for number in sorted(n for n in self._by_number if n < end and n in self._verdicts):
-            verdict, trial = self._verdicts[number], self._by_number.pop(number)
-            state, values = verdict.state, verdict.values
-            if state == STOPPED and len(self._definition.objectives) > 1:
-                state = FAILED  # Optuna has no pruned trials of several objectives
-            if verdict.excess:
-                trial.set_user_attr(CONSTRAINTS, list(verdict.excess))
-            self._optuna.tell(trial, list(values) if values and state == COMPLETE else None, state=state, skip_if_finished=True)
+    def _next(self) -> Proposal | str | None:
+        """A proposal that has not been run, or a new one."""
+        if self._unfinished:
+            return self._history.proposals[self._unfinished.pop(0)]
+        if self.done or self._course.budget_spent():
+            return str(Searcher.FINISHED)
+        number = len(self._history.proposals)
+        end = self._told_below(number)
+        if not self._course.wait_for(lambda: self._results_are_in(end)):
+            return None
+        self._tell_below(end)
+        proposal = propose(self._study, number, self._history)
+        self._log.add(events.proposed(proposal))
+        return proposal
+
+    def _told_below(self, number: int) -> float:
+        """The first trial whose result a proposal does not use, whatever has come in."""
+        return math.inf if self._study.asynchronous else number - self._study.compute.concurrent_trials
+
+    def _results_are_in(self, end: float) -> bool:
+        """Whether every trial below `end` has its verdict; where the order is asynchronous, whatever is there will do."""
+        return math.isinf(end) or all(number in self._verdicts for number in self._history.proposals if number < end)
+
+    def _tell_below(self, end: float) -> None:
+        for number, verdict in sorted(self._verdicts.items()):
+            if number < end and self._heard.get(number) is not verdict:
+                self._heard[number] = verdict
+                if self._history.verdicts.get(number) != verdict:
+                    self._log.add(events.told(number, verdict))
 
 
-def learnt_from(study: Study, earlier: Study, state: SearchState) -> list[FrozenTrial]:
+def end_of(study: Study) -> Callable[[int], float]:
+    """The first trial that another is not compared with in early stopping.
+
+    In the reproducible order these are the trials that are certain to have been trained, whatever came first.
+    """
+    if study.asynchronous:
+        return lambda trial: math.inf
+    at_once = study.compute.concurrent_trials
+    return lambda trial: trial if at_once == 1 else trial - at_once
+
+
+def learnt_from(study: Study, earlier: Study, history: History) -> list[Learnt]:
     """Completed trials of an earlier study that lie in this one's space; ConfigError where the two optimise different things."""
     if earlier.objectives != study.objectives:
         raise ConfigError(
@@ -148,11 +174,21 @@ def learnt_from(study: Study, earlier: Study, state: SearchState) -> list[Frozen
             f"and this one {', '.join(o.metric for o in study.objectives)}: its results mean something else here"
         )
     found = []
-    for trial in state.load().get_trials(deepcopy=False, states=(COMPLETE,)):
-        fixed = optuna.trial.FixedTrial(trial.params)
-        with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):  # a trial outside this space is left out
-            spaces.suggest(study.space, fixed)
-            found.append(optuna.trial.create_trial(
-                params=fixed.params, distributions=fixed.distributions, values=trial.values, user_attrs={"snrlab:from": earlier.name}
-            ))
+    for number, proposal in sorted(history.proposals.items()):
+        verdict = history.verdicts.get(number)
+        values = _within(study, proposal.values)
+        if verdict and verdict.state == COMPLETE and verdict.values and values is not None:
+            found.append(Learnt(earlier.name, values, verdict.values))
     return found
+
+
+def _within(study: Study, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values that this study searches; None where one is missing or outside its range."""
+    chosen: dict[str, Any] = {}
+    for path in in_order(study.space):
+        axis = study.space[path]
+        if axis.applies(chosen):
+            if path not in values or not axis.contains(values[path]):
+                return None
+            chosen[path] = values[path]
+    return chosen

@@ -1,15 +1,15 @@
-"""What a finished trial counts for in the search: its objectives' values, how far it exceeds bounds, what is left of the budget."""
+"""What a finished trial counts for in the search: its objectives' values, and how far it exceeds bounds."""
 
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from optuna.trial import TrialState
 
-from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord
+from orchestrator.records.folders import SweepRecord, TrialRecord
 from search_spaces.search import Constraint
 from search_spaces.study import Study
 
@@ -23,6 +23,8 @@ class Verdict:
     state: TrialState
     values: tuple[float, ...] | None = None  # of the study's objectives
     excess: tuple[float, ...] = ()  # how far each constraint is exceeded; at most 0 is feasible
+    curve: tuple[tuple[int, float], ...] = ()  # (images, intermediate score), finite scores alone
+    infeasible: bool = field(default=False, compare=False)  # values that make no recipe: nothing was run
 
     @property
     def feasible(self) -> bool:
@@ -35,23 +37,17 @@ class Verdicts:
     def __init__(self, study: Study) -> None:
         self._study = study
 
-    def verdict(self, record: TrialRecord, sweep: SweepRecord | None) -> Verdict:
+    def verdict(self, record: TrialRecord, sweep: SweepRecord | None, curve: Sequence[tuple[int, float]] = ()) -> Verdict:
         """Failed, stopped early, or complete with a finite value for each objective."""
+        if record.training == "infeasible":
+            return Verdict(FAILED, infeasible=True)
         numbers = sweep.numbers if sweep else {}
         values = tuple(numbers.get(o.metric, math.nan) for o in self._study.objectives)
+        finite = tuple((images, score) for images, score in curve if math.isfinite(score))
         if record.training == "failed" or not all(math.isfinite(v) for v in values):
-            return Verdict(FAILED)
+            return Verdict(FAILED, curve=finite)
         excess = tuple(numbers.get(c.metric, math.inf) - self._bound(c) for c in self._study.search.constraints)
-        return Verdict(STOPPED, excess=excess) if record.training == "stopped" else Verdict(COMPLETE, values, excess)
-
-    def budget_spent(self, folder: StudyFolder) -> bool:
-        """Whether the study's hours or GPU-hours are used up by the trials so far."""
-        search, compute = self._study.search, self._study.compute
-        if not search.hours and not search.gpu_hours:
-            return False
-        busy = sum((r.ended or time.time()) - r.started for r in (trial.record for trial in folder.trials())) / 3600
-        hours, gpu_hours = busy / compute.concurrent_trials, busy * max(compute.workers, 1) * compute.gpus_per_worker
-        return bool((search.hours and hours >= search.hours) or (search.gpu_hours and gpu_hours >= search.gpu_hours))
+        return Verdict(STOPPED, None, excess, finite) if record.training == "stopped" else Verdict(COMPLETE, values, excess, finite)
 
     @cached_property
     def bounds(self) -> dict[str, float]:

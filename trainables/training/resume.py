@@ -51,3 +51,14 @@ def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False)
             file = open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
             if values and not file.verify():
                 raise Damaged(f"{file.location}: does not match its checksums; {WAY_OUT}")
+
+
+def cut_back(folder: Path, images: int) -> None:
+    """Leave a run as it was after so many images; what it has trained beyond them is forgotten."""
+    if checkpoint.images(folder) <= images:
+        return
+    checkpoint.path(folder).unlink()
+    for snapshot in (folder / "snapshots").glob("*.safetensors"):
+        if int(snapshot.name.split("-")[1]) > images:
+            snapshot.unlink()
+    metrics_log.drop_after(folder, images)

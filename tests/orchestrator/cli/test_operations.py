@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator.execution import run
+from orchestrator.execution import checks
 from orchestrator.records import events
 from orchestrator.records.folders import WorkFolder
 from tests.studies import SNRLAB, small_study, snrlab
@@ -113,6 +113,6 @@ def test_cancel_stops_a_run_and_run_goes_on_with_it(tmp_path: Path) -> None:
 
 def test_a_full_disk_stops_a_study_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A full disk cannot be had here: what the system reports is replaced.
-    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1, 1))
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1, 1))
     with pytest.raises(UserError, match=r"0 MiB are free.*free some space"):
-        run.check_disk(WorkFolder(tmp_path), 100 << 20)
+        checks.check_disk(WorkFolder(tmp_path), 100 << 20)

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from orchestrator.records.definition import recall
 from orchestrator.records.folders import StudyFolder
-from orchestrator.search.storage import open_state
+from orchestrator.search.optuna_copy import OptunaCopy
 from tests.studies import SNRLAB, small_study, snrlab
 
 SCRIPT = Path(__file__).parents[3] / "docs/cluster/stack.sh"
@@ -104,7 +104,7 @@ def test_a_study_catches_up_with_a_server_that_was_away_and_keeps_its_search_in_
     assert scores("--tracking-uri", stack.tracking, cwd=tmp_path) == scores(cwd=finished[0])
     check_runs(stack.tracking, "small")
     folder = StudyFolder(tmp_path / "runs/small")
-    state = open_state(folder, recall(folder), stack.environment["SNRLAB_SEARCH_STORAGE"])
+    state = OptunaCopy(folder, recall(folder), stack.environment["SNRLAB_SEARCH_STORAGE"])
     assert [t.number for t in state.load().get_trials() if t.state.is_finished()] == [0, 1, 2] and not folder.journal.exists()
     elsewhere = subprocess.run([*SNRLAB, "run", "small.yaml", "--search-storage", "", *stack.options], cwd=tmp_path, **pipes)
     assert elsewhere.returncode == 2 and "give the same --search-storage as before" in elsewhere.stderr

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from orchestrator.records.definition import recall
 from orchestrator.records.folders import StudyFolder
-from orchestrator.search.storage import open_state
+from orchestrator.search.optuna_copy import OptunaCopy
 from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
 
@@ -66,7 +66,7 @@ def check_records(folder: Path, name: str, trials: int) -> None:
     assert {k: kinds.count(k) for k in set(kinds)} == {"study": 1, "trial": trials}
     assert {r.info.status for r in runs} == {"FINISHED"}
     study = StudyFolder(folder / "runs" / name)
-    told = open_state(study, recall(study)).load().get_trials()
+    told = OptunaCopy(study, recall(study)).load().get_trials()
     assert [t.number for t in told] == list(range(trials)) and all(t.state.is_finished() for t in told)
 
 

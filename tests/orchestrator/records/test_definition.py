@@ -33,7 +33,6 @@ def folder(tmp_path: Path) -> StudyFolder:
     define(changed(), found)
     for number in range(2):
         found.trial(number).write_record(TrialRecord(number, {}, "", "", "completed"))
-    found.write_recorded(4)
     return found
 
 
@@ -47,7 +46,6 @@ def folder(tmp_path: Path) -> StudyFolder:
 ])
 def test_a_default_that_is_spelled_out_is_no_change(folder: StudyFolder, parts: dict[str, Any]) -> None:
     assert define(changed(**parts), folder).study.meaning == changed().meaning
-    assert folder.recorded_trials() == 4  # nothing is to be told again
 
 
 @pytest.mark.parametrize("parts", [
@@ -57,7 +55,6 @@ def test_a_default_that_is_spelled_out_is_no_change(folder: StudyFolder, parts: 
 def test_what_cannot_mix_results_is_taken_over_and_told_again(folder: StudyFolder, parts: dict[str, Any]) -> None:
     define(changed(**parts), folder)
     assert recall(folder).study.meaning == changed(**parts).meaning
-    assert folder.recorded_trials() == 0
 
 
 @pytest.mark.parametrize(("parts", "words"), [
@@ -104,6 +101,6 @@ def test_relative_files_are_those_of_the_first_run(tmp_path: Path, monkeypatch: 
 def test_a_definition_of_another_version_is_one_message(folder: StudyFolder) -> None:
     written = json.loads(folder.definition.read_text())
     written["study"]["search"]["sampler"] = {"kind": "ouija"}
-    document.write(folder.definition, {k: v for k, v in written.items() if k in ("study", "id", "search_storage")})
+    document.write(folder.definition, {k: v for k, v in written.items() if k in ("study", "id")})
     with pytest.raises(UserError, match=r"study\.json.*ouija"):
         recall(folder)

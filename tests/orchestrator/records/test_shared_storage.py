@@ -15,7 +15,6 @@ import yaml
 
 from orchestrator.records.folders import WorkFolder
 from orchestrator.records.store import Store, Taken
-from orchestrator.search.journal import ObjectJournal
 from tests.conftest import tiny_fields
 from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
@@ -151,15 +150,6 @@ def test_storage_that_is_away_for_30_s_ends_the_holder_before_another_may_enter(
     second = hold("second", url, 1)
     second.communicate(timeout=60)
     assert second.returncode == 0 and authors(url) == ["first", "second"]
-
-
-def test_a_journal_of_objects_keeps_the_order(bucket: str) -> None:
-    folder = place(f"{bucket}/journal")
-    journal = ObjectJournal(folder)
-    for i in range(12):
-        journal.append_logs([{"n": i}, {"n": i + 100}])
-    assert [e["n"] for e in journal.read_logs(2)][:2] == [1, 101]
-    assert list(ObjectJournal(folder).read_logs(0)) == list(journal.read_logs(0))
 
 
 def test_local_folders_need_none_of_this(tmp_path: Path) -> None:

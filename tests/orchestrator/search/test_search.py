@@ -10,9 +10,13 @@ from ray.tune.search import Searcher
 
 from orchestrator.records.definition import Definition
 from orchestrator.records.folders import StudyFolder
+from orchestrator.search import history as events
+from orchestrator.search.optuna_copy import OptunaCopy
+from orchestrator.search.optuna_study import optuna_study
+from orchestrator.search.replay import replay_search
+from orchestrator.search.search_log import SearchLog
 from orchestrator.search.searcher import StudySearch, learnt_from
-from orchestrator.search.storage import SearchState, open_state
-from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
+from orchestrator.search.verdicts import COMPLETE, FAILED, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 from trainables.errors import ConfigError
@@ -28,17 +32,16 @@ def score(values: dict) -> float:
     return (math.log(values["weighting.gamma"] / 4)) ** 2 + (math.log(values["optimiser.lr"] / 0.02)) ** 2
 
 
-def state_of(study: Study, place: Path) -> SearchState:
-    return open_state(StudyFolder(place), Definition(study, "0"))
-
-
 class Session:
     """One process's part of a search, with trials that end at once."""
 
-    def __init__(self, study: Study, journal: Path, verdicts: dict[int, Verdict] | None = None, known=()) -> None:
+    def __init__(self, study: Study, folder: Path, verdicts: dict[int, Verdict] | None = None, learnt=()) -> None:
         self.verdicts = {} if verdicts is None else verdicts
-        self.spent = False
-        self.search = StudySearch(study, state_of(study, journal), self.verdicts, set(), self, known)
+        self.spent, self.impossible = False, []
+        self.log = SearchLog(StudyFolder(folder))
+        if not self.log.history.begun:
+            self.log.add(events.begun(learnt))
+        self.search = StudySearch(study, self.log, self.verdicts, set(), self)
 
     def wait_for(self, condition) -> bool:
         return condition()
@@ -46,16 +49,14 @@ class Session:
     def budget_spent(self) -> bool:
         return self.spent
 
-    def began(self, number: int) -> None:
+    def began(self, number: int, images: int) -> None:
         pass
 
-    def reported(self, result: dict) -> None:
-        pass
+    def infeasible(self, number: int, values: dict, reason: str) -> None:
+        self.impossible.append(number)
+        self.verdicts[number] = Verdict(FAILED, infeasible=True)
 
     def ended(self, number: int, lost: bool) -> None:
-        pass
-
-    def look_around(self) -> None:
         pass
 
     def run(self, count: int, values_of=lambda values: (score(values),), excess_of=lambda values: ()) -> list[dict]:
@@ -113,7 +114,7 @@ def test_several_objectives_and_constraints(sampler: str, tmp_path: Path) -> Non
     session = Session(study_of(search), tmp_path / "j")
     session.run(16, lambda v: (score(v), v["optimiser.lr"]), lambda v: (v["weighting.gamma"] - 10,))
     session.search.tell_all()
-    told = session.search._optuna
+    told = optuna_study(study_of(search), session.log.history)
     assert len(told.best_trials) >= 1 and all(len(t.values) == 2 for t in told.get_trials())
     assert all(t.params["weighting.gamma"] <= 10 for t in told.best_trials)
 
@@ -141,9 +142,9 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     session.search.tell_all()
     narrower = {**SPACE, "optimiser.lr": {"low": 0.005, "high": 0.1, "log": True}}
     study = study_of({"trials": 5, "warm_start": ["s"]}, narrower, name="later")
-    known = learnt_from(study, earlier, state_of(earlier, tmp_path / "earlier"))
+    known = learnt_from(study, earlier, session.log.history)
     assert 5 < len(known) < 30  # those outside the narrower range are left out
-    first = Session(study, tmp_path / "later", known=known)
+    first = Session(study, tmp_path / "later", learnt=known)
     proposed = first.run(3)
     assert list(first.verdicts) == [0, 1, 2]  # trials are numbered from 0 all the same
     assert sorted(map(score, proposed))[1] < 1.5  # TPE's model is used at once
@@ -151,7 +152,154 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     assert len(again.run(10)) == 2
     other = study_of({"objectives": [{"metric": "macs"}]}, name="other")
     with pytest.raises(ConfigError, match="optimises fd_probe, and this one macs"):
-        learnt_from(other, earlier, state_of(earlier, tmp_path / "earlier"))
+        learnt_from(other, earlier, session.log.history)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s if isinstance(s, str) else s["kind"])
+def test_a_kill_after_any_entry_of_the_log_changes_no_proposal(sampler, tmp_path: Path) -> None:
+    point = {"weighting.gamma": 5.0, "optimiser.lr": 0.02}
+    study = study_of({"trials": 9, "sampler": sampler, "points": [point]})
+    whole = Session(study, tmp_path / "whole")
+    unbroken = whole.run(20)
+    lines = StudyFolder(tmp_path / "whole").search_log.read_text().splitlines(keepends=True)
+    for kept in range(0, len(lines), 3):
+        folder = tmp_path / f"cut-{kept}"
+        folder.mkdir()
+        torn = lines[kept][: len(lines[kept]) // 2]
+        StudyFolder(folder).search_log.write_text("".join(lines[:kept]) + torn)
+        known = SearchLog(StudyFolder(folder)).history
+        ended = {n: v for n, v in whole.verdicts.items() if n in known.proposals and (n < len(known.proposals) - 1 or n in known.verdicts)}
+        resumed = Session(study, folder, ended)
+        proposed = [known.proposals[n].values for n in sorted(ended)] + resumed.run(20)
+        assert proposed == unbroken
+
+
+def stopping_study(order: str, at_once: int) -> Study:
+    stopping = {"kind": "asha", "grace_images": 128, "reduction_factor": 1.5}
+    search = {"trials": 14, "sampler": {"kind": "tpe", "startup_trials": 3}, "early_stopping": stopping, "order": order}
+    return study_of(search, compute={"concurrent_trials": at_once})
+
+
+class Race(Session):
+    """Trials of several reports each, in an arbitrary order of events."""
+
+    def race(self, study: Study, rng, kill_after: int = 10**9) -> bool:
+        """Whether the search came to its end before the kill."""
+        running: dict[int, dict] = {}
+        for event in range(10**6):
+            if event >= kill_after:
+                return False
+            if len(running) < study.compute.concurrent_trials:
+                proposal = self.search.suggest(f"t{event}")
+                if isinstance(proposal, dict):
+                    running[proposal["number"]] = {**proposal, "images": proposal["decided"]}
+                    continue
+                if not running:
+                    assert proposal == Searcher.FINISHED
+                    return True
+            number = sorted(running)[rng.integers(len(running))]
+            trial = running[number]
+            curve = [score(trial["values"]) + 300 / images for images in (128, 256)]
+            trial["images"] += 128
+            stops = self.search.report(number, trial["images"], curve[trial["images"] // 128 - 1])
+            if stops or trial["images"] == 256:
+                state = STOPPED if stops and trial["images"] < 256 else COMPLETE
+                reported = tuple(zip((128, 256), curve, strict=True))[: trial["images"] // 128]
+                self.verdicts[number] = Verdict(state, (score(trial["values"]),) if state == COMPLETE else None, (), reported)
+                del running[number]
+        raise AssertionError("endless")
+
+
+def test_the_reproducible_order_gives_the_same_search_whatever_the_order_of_events_and_kills(tmp_path: Path) -> None:
+    import numpy as np
+
+    study, outcomes = stopping_study("reproducible", 3), []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        verdicts: dict[int, Verdict] = {}
+        while not (session := Race(study, tmp_path / str(seed), verdicts)).race(study, rng, int(rng.integers(5, 30)) if seed else 10**9):
+            pass
+        history = session.log.history
+        outcomes.append([(history.proposals[n].values, verdicts[n].state) for n in range(14)])
+    assert all(o == outcomes[0] for o in outcomes) and {state for _, state in outcomes[0]} == {COMPLETE, STOPPED}
+
+
+def test_the_asynchronous_order_never_waits_and_can_be_replayed(tmp_path: Path) -> None:
+    import numpy as np
+
+    study = stopping_study("auto", 3)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        verdicts: dict[int, Verdict] = {}
+        while not (session := Race(study, tmp_path / str(seed), verdicts)).race(study, rng, int(rng.integers(5, 30)) if seed else 10**9):
+            pass
+        session.search.tell_all()
+        again = replay_search(study, SearchLog(StudyFolder(tmp_path / str(seed))).events)
+        assert again.proposals == 14 and again.decisions >= 14 and not again.differences
+    changed = [dict(e) for e in session.log.events]
+    for event in changed:
+        if event["event"] == "proposed" and event["trial"] == 9:
+            event["values"] = {**event["values"], "optimiser.lr": 0.05}
+        if event["event"] == "reported" and event["trial"] == 11:
+            event["stops"] = not event["stops"]
+    assert {d.split(":")[0] for d in replay_search(study, changed).differences} == {"trial 9", "trial 11"}
+
+
+def test_optuna_knows_of_a_stopped_trial_all_that_it_reported(tmp_path: Path) -> None:
+    session = Session(study_of({"trials": 3}), tmp_path)
+    session.run(1)
+    session.verdicts[0] = Verdict(STOPPED, None, (), ((128, 9.0), (256, 4.0)))
+    session.search.tell_all()
+    (trial,) = optuna_study(study_of({}), session.log.history).get_trials()
+    assert trial.state == STOPPED and trial.intermediate_values == {128: 9.0, 256: 4.0}
+
+
+def test_impossible_combinations_cost_nothing_and_the_sampler_is_told(tmp_path: Path) -> None:
+    space = {"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96]}
+    study = study_of({"trials": 6, "sampler": "random"}, space)
+    session = Session(study, tmp_path)
+    ran = session.run(20, lambda values: (1.0,))
+    assert len(ran) == 6 and session.impossible and {"duration.batch_size": 64, "ema.snapshot_every": 96} not in ran
+    assert all(session.log.history.verdicts[n].state == FAILED for n in session.impossible if n in session.log.history.verdicts)
+    grid = Session(study_of({"trials": 99, "sampler": {"kind": "grid"}}, space), tmp_path / "grid")
+    assert len(grid.run(99, lambda values: (1.0,))) == 3 and len(grid.impossible) == 1 and grid.search.done
+
+
+def test_optunas_copy_is_written_from_the_log_whatever_happened_to_it(tmp_path: Path) -> None:
+    study, folder = study_of({"trials": 5}), StudyFolder(tmp_path)
+    session = Session(study, tmp_path)
+    session.run(5)
+    session.search.tell_all()
+
+    def copied() -> list:
+        copy = OptunaCopy(folder, Definition(study, "0"))
+        copy.update(session.log.history)
+        copy.update(session.log.history)
+        return [(t.number, t.state, t.params, t.values) for t in copy.load().get_trials()]
+
+    expected = copied()
+    assert [t[0] for t in expected] == list(range(5)) and all(t[1] == COMPLETE for t in expected)
+    whole = folder.journal.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"", whole[:-7], b"\xff" * 50, whole.replace(b"gamma", b"gumma")):
+        folder.journal.write_bytes(damage)
+        assert copied() == expected
+    session.verdicts[2] = Verdict(FAILED)
+    session.search.tell_all()
+    assert copied()[2][1] == FAILED  # a verdict that was changed by a retry
+
+
+def test_a_log_that_lacks_trials_is_refused(tmp_path: Path) -> None:
+    from orchestrator.records.folders import TrialRecord
+    from trainables.errors import UserError
+
+    session = Session(study_of({"trials": 3}), tmp_path)
+    session.run(3)
+    folder = StudyFolder(tmp_path)
+    folder.trial(2).write_record(TrialRecord(2, {}, "", ""))
+    lines = folder.search_log.read_text().splitlines(keepends=True)
+    folder.search_log.write_text("".join(lines[:2]))
+    with pytest.raises(UserError, match=r"search\.jsonl: knows nothing of trial 2.*move the study's folder"):
+        SearchLog(folder)
 
 
 def test_no_trial_begins_when_the_budget_is_spent(tmp_path: Path) -> None:

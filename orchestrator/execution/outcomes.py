@@ -1,0 +1,51 @@
+"""What the trials of a study have come to: verdicts for the search, and the tally that people see."""
+
+from __future__ import annotations
+
+from orchestrator.execution.tally import Tally
+from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
+from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
+from search_spaces.study import Study
+from trainables.training import metrics_log
+
+
+class Outcomes:
+    """Read from the trials' folders at the start, and kept up as trials end."""
+
+    def __init__(self, study: Study, folder: StudyFolder) -> None:
+        self.judged = Verdicts(study)
+        self.verdicts: dict[int, Verdict] = {}
+        self.unswept: list[TrialFolder] = []  # trained, and to be swept: for the first time, or again after a failure
+        self._interim = f"interim_{study.metric}"
+        self.tally = Tally(study.trials_wanted, study.base_recipe.duration.images)
+        for trial in folder.trials():
+            self._recall(trial)
+        self.tally.images_open = max(0, self.tally.trials - self.tally.done) * self.tally.images_per_trial
+
+    def conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
+        """Count a trial that is over, and make its verdict."""
+        rows = metrics_log.read(trial.root)
+        curve = [(int(row["images"]), float(row[self._interim])) for row in rows if self._interim in row]
+        verdict = self.verdicts[trial.number] = self.judged.verdict(trial.record, sweep, curve)
+        tally, best = self.tally, sweep.best if sweep else None
+        if verdict.infeasible:
+            tally.infeasible += 1
+        elif verdict.state == COMPLETE and best:
+            tally.completed += 1
+            if verdict.feasible and (tally.best is None or best["distance"] < tally.best):
+                tally.best, tally.best_trial = best["distance"], trial.number
+        elif verdict.state == STOPPED and best:
+            tally.stopped += 1
+            tally.images_open = max(0, tally.images_open - (tally.images_per_trial - best["images"]))
+        else:
+            tally.failed += 1
+
+    def _recall(self, trial: TrialFolder) -> None:
+        """Take up a trial of an earlier run of this study; one that was training goes on, and has no outcome."""
+        training, sweep = trial.record.training, trial.sweep
+        if training in ("failed", "infeasible"):
+            self.conclude(trial, None)
+        elif training != "running" and sweep and not sweep.error:
+            self.conclude(trial, sweep)
+        elif training != "running":
+            self.unswept.append(trial)

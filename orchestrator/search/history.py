@@ -1,0 +1,86 @@
+"""What a search knows, as a fold of its log: proposals, what they came to, intermediate scores and the decisions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import TrialState
+
+from orchestrator.search.early_stopping import Report
+from orchestrator.search.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial's values of the searched parameters."""
+
+    number: int
+    values: dict[str, Any]
+    attributes: dict[str, Any] = field(default_factory=dict)  # what the sampler keeps of it, such as its generation
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A completed trial of an earlier study, from which the sampler learns."""
+
+    study: str
+    values: dict[str, Any]
+    objectives: tuple[float, ...]
+
+
+class History:
+    """Grows by events, which are plain JSON; any beginning of a log is a history."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.learnt: tuple[Learnt, ...] = ()
+        self.proposals: dict[int, Proposal] = {}
+        self.verdicts: dict[int, Verdict] = {}  # as the sampler has been told them
+        self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
+        self.stops: dict[tuple[int, int], bool] = {}
+        self.decided: dict[int, int] = {}  # images at each trial's last report
+        self.begun = False
+        for event in events:
+            self.take(event)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take in one event."""
+        match event["event"]:
+            case "begun":
+                self.begun = True
+                self.learnt = tuple(Learnt(t["study"], t["values"], tuple(t["objectives"])) for t in event["learnt"])
+            case "proposed":
+                self.proposals[event["trial"]] = Proposal(event["trial"], event["values"], event["attributes"])
+            case "told":
+                self.verdicts[event["trial"]] = Verdict(
+                    TrialState[event["state"]], None if event["values"] is None else tuple(event["values"]), tuple(event["excess"]),
+                    tuple((images, score) for images, score in event["curve"]),
+                )
+            case "reported":
+                report = Report(event["trial"], event["images"], event["score"])
+                self.reports[report.trial, report.images] = report
+                self.stops[report.trial, report.images] = event["stops"]
+                self.decided[report.trial] = report.images
+
+
+def begun(learnt: Iterable[Learnt]) -> dict[str, Any]:
+    """The event that opens a log."""
+    return {"event": "begun", "learnt": [{"study": t.study, "values": t.values, "objectives": list(t.objectives)} for t in learnt]}
+
+
+def proposed(proposal: Proposal) -> dict[str, Any]:
+    return {"event": "proposed", "trial": proposal.number, "values": proposal.values, "attributes": proposal.attributes}
+
+
+def told(trial: int, verdict: Verdict) -> dict[str, Any]:
+    """The event that the sampler has been told what a trial came to."""
+    return {
+        "event": "told", "trial": trial, "state": verdict.state.name, "values": None if verdict.values is None else list(verdict.values),
+        "excess": list(verdict.excess), "curve": [list(point) for point in verdict.curve],
+    }
+
+
+def reported(report: Report, stops: bool) -> dict[str, Any]:
+    """The event of an intermediate score and the decision on it."""
+    return {"event": "reported", "trial": report.trial, "images": report.images, "score": report.score, "stops": stops}

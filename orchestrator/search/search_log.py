@@ -1,0 +1,39 @@
+"""The log of a search in its study's folder: the one truth about proposals and stopping decisions.
+
+    begun      trials of earlier studies that the sampler learns from
+    proposed   a trial's values
+    told       what a trial came to, as the sampler knows it from here on
+    reported   an intermediate score, and whether the trial stops at it
+
+A proposal is a function of (seed, trial, everything before it in the log), so that a killed search goes on where it was and any
+search can be replayed.  Each entry is one write: there is no half of a proposal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.records.folders import StudyFolder
+from orchestrator.search.history import History
+from trainables.errors import UserError
+from trainables.files.line_log import LineLog
+
+
+class SearchLog:
+    """A study's log with the history that it adds up to."""
+
+    def __init__(self, folder: StudyFolder, generation: int = 0) -> None:
+        """UserError where the log is damaged, or lacks trials that have been run."""
+        way_out = f"restore it from a copy, or move the study's folder {folder.root} away to start anew (what was trained is reused)"
+        self._log = LineLog(folder.search_log, way_out, generation)
+        self.events = self._log.read()
+        self.history = History(self.events)
+        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.proposals]
+        if unknown:
+            raise UserError(f"{folder.search_log}: knows nothing of trial {unknown[0]}, which has been run: entries are lost; {way_out}")
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Write an event; it is on storage when this returns."""
+        self._log.append(event)
+        self.events.append(event)
+        self.history.take(event)
