@@ -47,7 +47,8 @@ class Trial(tune.Trainable):
             self._take_up()
         if self._rows:
             row = self._rows.pop(0)
-            return self._result(int(row["images"]), False, {k: v for k, v in row.items() if k not in ("images", "time")}, recalled=True)
+            metrics = {k: v for k, v in row.items() if k not in ("images", "time", "feature_hash")}
+            return self._result(int(row["images"]), False, metrics, recalled=True)
         if not self._assigned:
             self._assigned = True
             self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)

@@ -6,7 +6,7 @@ outlive every process.
       store/                            results of training by their content, see store.py
       cache/                            feature networks, shared by all studies
       <study>/study.json                what is being run
-      <study>/optuna.journal            the state of the search
+      <study>/search.jsonl              the log of the search; optuna.journal is a copy for Optuna's own tools
       <study>/trials/0003/              recipe.json, metrics.jsonl, checkpoint, snapshots/, trial.json, sweep.json
       <study>/report/index.html
 """
