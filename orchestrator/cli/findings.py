@@ -19,6 +19,7 @@ from orchestrator.cli.operations import StudyName, WorkdirOption, name_of
 from orchestrator.cluster.addresses import without_password
 from orchestrator.records.folders import StudyFolder, WorkFolder
 from trainables.errors import ConfigError, UserError
+from trainables.files.storage import is_local
 
 if TYPE_CHECKING:
     from reports.results import StudyResults
@@ -135,7 +136,7 @@ def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str |
     page = write_page(loaded, work.study(study).report)
     attach(loaded, page, _uri(work, tracking_uri))
     command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
-    where = f"{command} ui --workdir {os.path.relpath(work.root)}"
+    where = f"{command} ui --workdir {os.path.relpath(work.root) if is_local(work.root) else work.root}"
     if tracking_uri:
         page_there = comparison_of(loaded.experiment_id) if tracking_uri.startswith("http") else ""
         where = without_password(tracking_uri).rstrip("/") + page_there
