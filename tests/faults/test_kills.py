@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -88,22 +89,29 @@ def test_a_killed_worker_costs_nothing_but_time(finished, tmp_path: Path) -> Non
     check_records(tmp_path, "small", 3)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_five_random_kills_change_nothing(seed: int, tmp_path: Path) -> None:
-    search = {"trials": 6, "sampler": {"kind": "tpe", "startup_trials": 2}}
-    study = small_study(name="faults", search=search, compute={"workers": 1, "max_failures": 5})
+RULES = {
+    "asha": {"kind": "asha", "grace_images": 128, "reduction_factor": 1.5},
+    "hyperband": {"kind": "hyperband", "grace_images": 128, "reduction_factor": 1.5, "brackets": 2},
+    "median": {"kind": "median", "grace_images": 256, "min_trials": 1},
+}
+
+
+def stopping_study(rule: str, at_once: int, order: str = "reproducible", workers: int = 0) -> dict[str, Any]:
+    """Six trials of eight reports, some of which are stopped early."""
+    search = {"trials": 6, "sampler": {"kind": "tpe", "startup_trials": 2}, "early_stopping": RULES[rule], "order": order}
+    study = small_study(name="killed", search=search, compute={"workers": workers, "concurrent_trials": at_once, "max_failures": 5})
     study["base"] = {**study["base"], "duration": {"images": 1024, "batch_size": 32}}
-    for name in ("unbroken", "killed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "faults.yaml").write_text(yaml.safe_dump(study))
-    assert snrlab("run", "faults.yaml", cwd=tmp_path / "unbroken").returncode == 0
-    rng, done = random.Random(seed), []
-    for _ in range(KILLS):
-        driver, how = start(tmp_path / "killed", "faults.yaml"), rng.choice(["driver", "worker", "raylet", "gcs_server", "terminate"])
+    study["space"] = {"weighting.gamma": "auto", "optimiser.lr": {"low": 0.0005, "high": 0.1, "log": True}}
+    return study
+
+
+def kill_on_the_way(folder: Path, file: str, rng: random.Random, kills: int, longest: float) -> list[str]:
+    """Start a study and break it off, again and again; what was killed."""
+    done = []
+    for _ in range(kills):
+        driver, how = start(folder, file), rng.choice(["driver", "driver", "worker", "raylet", "gcs_server", "terminate"])
         try:
-            driver.wait(timeout=rng.uniform(5, 40))
+            driver.wait(timeout=rng.uniform(5, longest))
         except subprocess.TimeoutExpired:
             if how in ("driver", "terminate"):
                 driver.send_signal(signal.SIGKILL if how == "driver" else signal.SIGTERM)
@@ -113,7 +121,50 @@ def test_five_random_kills_change_nothing(seed: int, tmp_path: Path) -> None:
                 driver.wait(timeout=15)  # a lost worker is mended; what survives the loss of Ray itself is cleared away below
         done.append(how)
         clear(driver)
-    final = snrlab("run", "faults.yaml", cwd=tmp_path / "killed")
+    return done
+
+
+def run_both(study: dict[str, Any], folder: Path, rng: random.Random, kills: int, longest: float) -> tuple[Path, Path]:
+    """Folders of the study run unbroken and run with kills."""
+    for name in ("unbroken", "killed"):
+        (folder / name).mkdir()
+        (folder / name / "study.yaml").write_text(yaml.safe_dump(study))
+    assert snrlab("run", "study.yaml", cwd=folder / "unbroken", timeout=500).returncode == 0
+    done = kill_on_the_way(folder / "killed", "study.yaml", rng, kills, longest)
+    final = snrlab("run", "study.yaml", cwd=folder / "killed", timeout=500)
     assert final.returncode == 0, (done, final.stdout, final.stderr)
-    assert outcome(tmp_path / "killed", "faults") == outcome(tmp_path / "unbroken", "faults"), done
-    check_records(tmp_path / "killed", "faults", 6)
+    return folder / "unbroken", folder / "killed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SNRLAB_KILL_RUNS", "2"))))
+def test_five_random_kills_change_nothing(seed: int, tmp_path: Path) -> None:
+    rule = list(RULES)[seed % 3] if seed % 4 else "asha"
+    unbroken, killed = run_both(stopping_study(rule, 1, workers=1), tmp_path, random.Random(seed), KILLS, 40)
+    assert outcome(killed, "killed") == outcome(unbroken, "killed")
+    check_records(killed, "killed", 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_killed_search_takes_the_decisions_of_an_unbroken_one(rule: str, at_once: int, tmp_path: Path) -> None:
+    unbroken, killed = run_both(stopping_study(rule, at_once), tmp_path, random.Random(at_once), 3, 35)
+    assert outcome(killed, "killed") == outcome(unbroken, "killed")
+    assert {row["status"] for row in outcome(killed, "killed")["rows"]} == {"completed", "stopped"}
+    for folder in (unbroken, killed):
+        assert "the same again" in snrlab("replay", "killed", cwd=folder).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_killed_search_in_asynchronous_order_can_be_replayed(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(stopping_study("asha", 3, "asynchronous")))
+    kill_on_the_way(tmp_path, "study.yaml", random.Random(5), 3, 35)
+    final = snrlab("run", "study.yaml", cwd=tmp_path, timeout=500)
+    assert final.returncode == 0, final.stdout + final.stderr
+    replayed = snrlab("replay", "killed", cwd=tmp_path)
+    assert replayed.returncode == 0 and "6 proposals" in replayed.stdout and "the same again" in replayed.stdout
+    check_records(tmp_path, "killed", 6)
