@@ -33,9 +33,11 @@ class InstantGroup:
 class InstantTrial(Trial):
     """A trial of the platform, but for its training."""
 
+    group: Any = InstantGroup()
+
     def setup(self, config: dict[str, Any], study: Study, dispatcher: Any, folder: str, cache: str, store: str) -> None:
         self._study, self._cache, self._store = study, Path(cache), Store(Path(store))
-        self._trials, self._group = Path(folder), InstantGroup()
+        self._trials, self._group = Path(folder), self.group
         self._begin(config)
 
 
