@@ -1,0 +1,63 @@
+"""What is recalled of an earlier run: verdicts, trials that lack their sweep, budgets, trials that are to run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.execution.outcomes import Outcomes
+from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord, WorkFolder
+from orchestrator.records.retry import let_run_again
+from orchestrator.records.usage import UsageClock
+from search_spaces.study import make_study
+from tests.conftest import tiny_fields
+from trainables.training import metrics_log
+
+STUDY = make_study({"name": "s", "base": tiny_fields(), "space": {"seed": [0, 1]}, "search": {"trials": 6}})
+POINT = {"sigma_rel": 0.1, "images": 256, "guidance_weight": 1.0, "guide_sigma_rel": None, "distance": 3.0, "metrics": {"fd_probe": 3.0}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    """Trials in every state."""
+    found = WorkFolder(tmp_path).study("s")
+    for number, training in enumerate(("completed", "stopped", "failed", "running", "completed", "completed", "infeasible")):
+        found.trial(number).write_record(TrialRecord(number, {}, "", "", training, reason="why" if training == "failed" else ""))  # type: ignore[arg-type]
+    for number in (0, 1):
+        found.trial(number).write_sweep(SweepRecord("fd_probe", [POINT]))
+        metrics_log.append(found.trial(number).root, {"images": 128, "time": 0.0, "interim_fd_probe": 7.0 + number})
+    found.trial(4).write_sweep(SweepRecord("fd_probe", error="out of memory"))
+    return found
+
+
+def test_a_failed_sweep_is_tried_again_and_counts_for_nothing_until_then(folder: StudyFolder) -> None:
+    outcomes = Outcomes(STUDY, folder)
+    assert [trial.number for trial in outcomes.unswept] == [4, 5] and sorted(outcomes.verdicts) == [0, 1, 2, 6]
+    tally = outcomes.tally
+    assert (tally.completed, tally.stopped, tally.failed, tally.infeasible, tally.best_trial) == (1, 1, 1, 1, 0)
+    assert outcomes.verdicts[1].curve == ((128, 8.0),) and outcomes.verdicts[6].infeasible
+
+
+def test_retry_lets_failed_trials_run_again_and_no_others(folder: StudyFolder) -> None:
+    assert let_run_again(folder, 0) == [] and let_run_again(folder) == [2]
+    record = folder.trial(2).record
+    assert record.training == "running" and not record.reason
+    assert let_run_again(folder) == [] and 2 not in Outcomes(STUDY, folder).verdicts
+
+
+def test_a_budget_counts_what_ran_over_all_runs_and_no_downtime(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    clock = UsageClock(folder, gpus_per_trial=2.0)
+    for _ in range(60):
+        now += 30.0
+        clock.tick(training=3)
+    assert clock.used.hours == pytest.approx(0.5) and clock.used.gpu_hours == pytest.approx(3.0)
+    now += 36_000.0  # killed, and taken up ten hours later
+    later = UsageClock(folder, gpus_per_trial=2.0)
+    assert later.used.hours == pytest.approx(0.5, abs=0.01)
+    later.tick(training=0)
+    now += 7_200.0  # the machine slept
+    later.tick(training=1)
+    assert later.used.hours < 0.53
