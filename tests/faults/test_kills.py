@@ -24,6 +24,7 @@ from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
 
 KILLS = 5
+TIMES = ("train_seconds", "provenance", "cannot_be_reproduced_from_commit")  # of this run, and the code that may change meanwhile
 
 
 def start(folder: Path, file: str) -> subprocess.Popen[bytes]:
@@ -55,7 +56,7 @@ def outcome(folder: Path, name: str) -> dict[str, Any]:
     rows = json.loads(snrlab("results", name, "--format", "json", cwd=folder).stdout)
     trials = sorted((folder / "runs" / name / "trials").iterdir())
     return {
-        "rows": [{k: v for k, v in row.items() if k != "train_seconds"} for row in rows],
+        "rows": [{k: v for k, v in row.items() if k not in TIMES} for row in rows],
         "weights": {t.name: [(s.images, s.sigma_rel, s.file.checksums) for s in list_snapshots(t / "snapshots")] for t in trials},
     }
 
