@@ -61,6 +61,8 @@ def _status(trial: TrialFolder, study: Study) -> TrialStatus:
     stage = _STAGES[record.training]
     if record.training in ("completed", "stopped") and sweep is None:
         stage = "EMA sweep"
+    elif sweep and sweep.error and record.training != "running":
+        stage = "failed"
     best = sweep.best if sweep else None
     interim = last.get(f"interim_{study.metric}")
     length = int(record.values.get("duration.images", study.base_recipe.duration.images))

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from filelock import FileLock
 
 from trainables.errors import UserError
 from trainables.files.storage import is_local
@@ -86,11 +88,12 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, error) from None
     else:
-        ray.init(
-            "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
-            num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
-            logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
-        )  # workers inherit our environment
+        with FileLock(Path(tempfile.gettempdir()) / f"snrlab-ray-{os.getuid()}.lock"):  # many starts at once run into Ray's time limits
+            ray.init(
+                "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
+                num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
+                logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
+            )  # workers inherit our environment
     try:
         _check_resources(compute, ray.cluster_resources())
     except UserError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.execution.tally import Tally
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
 from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study
 from trainables.training import metrics_log
+from trainables.training.resume import forget_training
 
 
 class Outcomes:
@@ -47,5 +50,9 @@ class Outcomes:
             self.conclude(trial, None)
         elif training != "running" and sweep and not sweep.error:
             self.conclude(trial, sweep)
+        elif training != "running" and sweep and sweep.damaged:
+            forget_training(trial.root)
+            trial.drop_sweep()
+            trial.write_record(replace(trial.record, training="running", ended=0.0))
         elif training != "running":
             self.unswept.append(trial)

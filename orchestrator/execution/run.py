@@ -199,7 +199,8 @@ class _StudyRun:
             if sweep.error:
                 self.ray.check()
                 trial.write_sweep(sweep)
-                self.display.note(f"trial {outcome.number}: EMA sweep failed, and is tried again by the next run: {sweep.error}")
+                again = "its training is damaged, and done again" if sweep.damaged else "it is tried again"
+                self.display.note(f"trial {outcome.number}: EMA sweep failed; {again} by the next run: {sweep.error}")
             self.outcomes.conclude(trial, sweep)
             if best := sweep.best:
                 self.display.note(

@@ -140,7 +140,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
 
     from trainables.ema.averages import Averages
     from trainables.ema.snapshots import keep_snapshots
-    from trainables.errors import UserError
+    from trainables.errors import Damaged, UserError
     from trainables.evaluation.cost import network_cost
     from trainables.evaluation.image_grid import png
     from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
@@ -163,7 +163,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
             result = sweep(recipe, folder.root, place(cache), wanted, averages, device)
     except UserError as error:
         events.note(folder.root, "failed", message=str(error))
-        return SweepRecord(metric, error=str(error))
+        return SweepRecord(metric, error=str(error), damaged=isinstance(error, Damaged))
     data = recipe.data.load()
     rows = [point_row(point) for point in result.points]
     for row, point in zip(rows, result.points, strict=True):

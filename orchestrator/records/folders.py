@@ -184,6 +184,7 @@ class SweepRecord:
     seconds: float = 0.0
     solver: str = "robust"
     error: str = ""
+    damaged: bool = False  # stored averages: only training anew helps
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -230,6 +231,10 @@ class TrialFolder:
 
     def write_sweep(self, record: SweepRecord) -> None:
         document.write(self.root / "sweep.json", asdict(record))
+
+    def drop_sweep(self) -> None:
+        """Forget the trial's own sweep."""
+        (self.root / "sweep.json").unlink(missing_ok=True)
 
     def write_further_sweep(self, record: SweepRecord) -> Path:
         """Keep a sweep that was asked for after the trial's own; it never changes the trial's score."""

@@ -34,6 +34,8 @@ class TrialContent:
 
     @property
     def status(self) -> str:
+        if self.sweep and self.sweep.error:
+            return "failed"  # until a later run has swept it
         return self.record.training if self.ended else "running"
 
     @property

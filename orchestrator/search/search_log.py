@@ -24,7 +24,7 @@ class SearchLog:
 
     def __init__(self, folder: StudyFolder, generation: int = 0) -> None:
         """UserError where the log is damaged, or lacks trials that have been run."""
-        way_out = f"restore it from a copy, or move the study's folder {folder.root} away to start anew (what was trained is reused)"
+        way_out = f"restore it, or move the folder {folder.root} away and run the study again: what was trained is reused"
         self._log = LineLog(folder.search_log, way_out, generation)
         self.events = self._log.read()
         self.history = History(self.events)

@@ -62,3 +62,10 @@ def cut_back(folder: Path, images: int) -> None:
         if int(snapshot.name.split("-")[1]) > images:
             snapshot.unlink()
     metrics_log.drop_after(folder, images)
+
+
+def forget_training(folder: Path) -> None:
+    """Let a run begin at the start, with the same numbers."""
+    checkpoint.path(folder).unlink(missing_ok=True)
+    for snapshot in (folder / "snapshots").glob("*.safetensors"):
+        snapshot.unlink()

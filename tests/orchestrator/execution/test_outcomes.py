@@ -39,6 +39,15 @@ def test_a_failed_sweep_is_tried_again_and_counts_for_nothing_until_then(folder:
     assert outcomes.verdicts[1].curve == ((128, 8.0),) and outcomes.verdicts[6].infeasible
 
 
+def test_training_whose_stored_averages_are_damaged_is_done_again(folder: StudyFolder) -> None:
+    trial = folder.trial(4)
+    trial.write_sweep(SweepRecord("fd_probe", error="...: does not match its checksums", damaged=True))
+    (trial.root / "checkpoint.safetensors").write_bytes(b"x")
+    outcomes = Outcomes(STUDY, folder)
+    assert [t.number for t in outcomes.unswept] == [5] and 4 not in outcomes.verdicts
+    assert trial.record.training == "running" and trial.sweep is None and not (trial.root / "checkpoint.safetensors").exists()
+
+
 def test_retry_lets_failed_trials_run_again_and_no_others(folder: StudyFolder) -> None:
     assert let_run_again(folder, 0) == [] and let_run_again(folder) == [2]
     record = folder.trial(2).record
