@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.cluster.addresses import without_password
 from orchestrator.search.history import History
-from orchestrator.search.optuna_study import directions, frozen_trials
+from orchestrator.search.optuna_study import OptunaView
 from trainables.errors import UserError, in_one_line
 from trainables.files.storage import is_local
 
@@ -33,7 +33,7 @@ class OptunaCopy:
     def __init__(self, folder: StudyFolder, definition: Definition, url: str = "") -> None:
         """`url` as SQLAlchemy writes it, empty for the journal; UserError where a database is out of reach."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study, self._folder, self._url = definition.study, folder, url
+        self._view, self._folder, self._url = OptunaView(definition.study), folder, url
         # Others may have a study of that name in a database.
         self._name = f"{definition.study.name}-{definition.id}" if url else definition.study.name
         self._storage = self._database() if url else self._journal()
@@ -48,7 +48,7 @@ class OptunaCopy:
         """Add trials that are over, up to the first that is not; start anew where what is there differs or is damaged."""
         if self._storage is None:
             return
-        trials = frozen_trials(self._study, history)
+        trials = self._view.trials(history)
         for attempt in (1, 2):
             try:
                 self._bring_up_to_date(trials)
@@ -65,11 +65,11 @@ class OptunaCopy:
     def _bring_up_to_date(self, trials: list[FrozenTrial]) -> None:
         assert self._storage
         over = next((i for i, trial in enumerate(trials) if not trial.state.is_finished()), len(trials))
-        made = optuna.create_study(study_name=self._name, storage=self._storage, directions=directions(self._study), load_if_exists=True)
+        made = optuna.create_study(study_name=self._name, storage=self._storage, directions=self._view.directions, load_if_exists=True)
         there = made.get_trials(deepcopy=False) if self._trials is None else self._trials
         if len(there) > over or any(_differ(a, b) for a, b in zip(there, trials, strict=False)):
             optuna.delete_study(study_name=self._name, storage=self._storage)
-            made = optuna.create_study(study_name=self._name, storage=self._storage, directions=directions(self._study))
+            made = optuna.create_study(study_name=self._name, storage=self._storage, directions=self._view.directions)
             there = []
         made.add_trials(trials[len(there) : over])
         self._trials = trials[:over]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.search.history import History, Proposal
 from orchestrator.search.verdicts import Verdict
@@ -16,48 +17,60 @@ from search_spaces import space as spaces
 from search_spaces.study import Study
 
 
-def optuna_study(study: Study, history: History, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-    """All trials so far, first those of earlier studies; trials without a verdict are running."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = optuna.create_study(directions=directions(study), sampler=sampler or optuna.samplers.RandomSampler(seed=0))
-    made.add_trials(frozen_trials(study, history))
-    return made
+class OptunaView:
+    """A study's trials in Optuna's terms; each is made once for each verdict."""
 
+    def __init__(self, study: Study) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = study
+        self._made: dict[int, tuple[Verdict, FrozenTrial]] = {}
+        self._distributions: dict[tuple[str, ...], dict[str, BaseDistribution]] = {}  # by the paths that are searched together
 
-def directions(study: Study) -> list[StudyDirection]:
-    return [StudyDirection.MINIMIZE if o.direction == "minimise" else StudyDirection.MAXIMIZE for o in study.objectives]
+    @property
+    def directions(self) -> list[StudyDirection]:
+        return [StudyDirection.MINIMIZE if o.direction == "minimise" else StudyDirection.MAXIMIZE for o in self.study.objectives]
 
+    def in_memory(self, history: History, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+        """A study with all trials so far."""
+        made = optuna.create_study(directions=self.directions, sampler=sampler or optuna.samplers.RandomSampler(seed=0))
+        made.add_trials(self.trials(history))
+        return made
 
-def frozen_trials(study: Study, history: History) -> list[FrozenTrial]:
-    """Trials of earlier studies, then the study's own in the order of their numbers."""
-    earlier = [
-        optuna.trial.create_trial(values=list(t.objectives), user_attrs={"snrlab:from": t.study}, **_parameters(study, t.values))
-        for t in history.learnt
-    ]
-    return earlier + [frozen_trial(study, proposal, history.verdicts.get(number)) for number, proposal in sorted(history.proposals.items())]
+    def trials(self, history: History) -> list[FrozenTrial]:
+        """Trials of earlier studies, then the study's own in the order of their numbers; those without a verdict are running."""
+        earlier = [
+            create_trial(values=list(t.objectives), user_attrs={"snrlab:from": t.study}, **self._parameters(t.values))
+            for t in history.learnt
+        ]
+        return earlier + [self._trial(proposal, history.verdicts.get(number)) for number, proposal in sorted(history.proposals.items())]
 
+    def _trial(self, proposal: Proposal, verdict: Verdict | None) -> FrozenTrial:
+        if verdict is None:
+            return create_trial(state=TrialState.RUNNING, system_attrs=dict(proposal.attributes), **self._parameters(proposal.values))
+        known = self._made.get(proposal.number)
+        if known is None or known[0] != verdict:
+            known = self._made[proposal.number] = (verdict, self._finished(proposal, verdict))
+        return known[1]
 
-def frozen_trial(study: Study, proposal: Proposal, verdict: Verdict | None) -> FrozenTrial:
-    """One trial: running, complete with its values, pruned with its curve, or failed."""
-    known: dict[str, Any] = {**_parameters(study, proposal.values), "system_attrs": dict(proposal.attributes)}
-    if verdict is None:
-        return optuna.trial.create_trial(state=TrialState.RUNNING, **known)
-    state = verdict.state
-    if state == TrialState.PRUNED and len(study.objectives) > 1:
-        state = TrialState.FAIL  # Optuna has no pruned trials of several objectives
-    if len(study.objectives) == 1:  # Optuna keeps no curves for several
-        known["intermediate_values"] = dict(verdict.curve)
-    bounds = {f"{c.metric} {i}": excess for i, (c, excess) in enumerate(zip(study.search.constraints, verdict.excess, strict=False))}
-    return optuna.trial.create_trial(
-        state=state, values=list(verdict.values or ()) if state == TrialState.COMPLETE else None, constraints=bounds, **known
-    )
+    def _finished(self, proposal: Proposal, verdict: Verdict) -> FrozenTrial:
+        """Complete with its values, pruned with its curve, or failed."""
+        search, state = self.study.search, verdict.state
+        if state == TrialState.PRUNED and len(self.study.objectives) > 1:
+            state = TrialState.FAIL  # Optuna has no pruned trials of several objectives
+        return create_trial(
+            state=state, values=list(verdict.values or ()) if state == TrialState.COMPLETE else None,
+            intermediate_values=dict(verdict.curve) if state == TrialState.PRUNED else None,  # no sampler looks at those of the others
+            constraints={f"{c.metric} {i}": over for i, (c, over) in enumerate(zip(search.constraints, verdict.excess, strict=False))},
+            system_attrs=dict(proposal.attributes), **self._parameters(proposal.values),
+        )
 
-
-def _parameters(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters and distributions as Optuna wants them."""
-    fixed = optuna.trial.FixedTrial(dict(values))
-    spaces.suggest(study.space, fixed)
-    return {"params": fixed.params, "distributions": fixed.distributions}
+    def _parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        paths = tuple(values)
+        if paths not in self._distributions:
+            fixed = optuna.trial.FixedTrial(dict(values))
+            spaces.suggest(self.study.space, fixed)
+            self._distributions[paths] = fixed.distributions
+        return {"params": dict(values), "distributions": self._distributions[paths]}
 
 
 def importances(study: Study, history: History) -> dict[str, float]:
@@ -72,7 +85,7 @@ def importances(study: Study, history: History) -> dict[str, float]:
     with warnings.catch_warnings(action="ignore"):
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / complete)))
         try:
-            found = optuna.importance.get_param_importances(optuna_study(study, history), evaluator=evaluator)
+            found = optuna.importance.get_param_importances(OptunaView(study).in_memory(history), evaluator=evaluator)
         except (ValueError, RuntimeError):
             return {}
     return {path: float(share) for path, share in found.items()}

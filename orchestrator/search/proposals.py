@@ -11,7 +11,7 @@ import optuna
 
 from orchestrator.search.cma import draw_cma
 from orchestrator.search.history import History, Proposal
-from orchestrator.search.optuna_study import optuna_study
+from orchestrator.search.optuna_study import OptunaView
 from search_spaces import space as spaces
 from search_spaces.distributions import Scalar
 from search_spaces.search import CmaEs, Gp, Grid, Nsga2, Nsga3, Qmc, Random, Tpe
@@ -21,8 +21,9 @@ from trainables.randomness import key_of
 _OF_THIS_CALL = ("relative_params", "fixed_params")  # what Optuna's samplers keep of a trial only until its values are known
 
 
-def propose(study: Study, number: int, history: History) -> Proposal:
-    """Values for trial `number`; the first trials take the study's points."""
+def propose(view: OptunaView, number: int, history: History) -> Proposal:
+    """Values for trial `number` of the view's study; the first trials take the study's points."""
+    study = view.study
     points = study.search.points
     given = dict(points[number]) if number < len(points) else {}
     match study.search.sampler:
@@ -34,7 +35,7 @@ def propose(study: Study, number: int, history: History) -> Proposal:
         case CmaEs(population=population):
             drawn, attributes = draw_cma(study, number, population, history)
             return Proposal(number, _chosen(study, {**drawn, **given}), attributes)
-    return _ask_optuna(study, number, history, given)
+    return _ask_optuna(view, number, history, given)
 
 
 def grid_size(study: Study) -> int | None:
@@ -45,13 +46,13 @@ def grid_size(study: Study) -> int | None:
     return len(study.search.points) + int(np.prod([len(d.grid(sampler.points)) for d in study.space.values()]))
 
 
-def _ask_optuna(study: Study, number: int, history: History, given: dict[str, Scalar]) -> Proposal:
+def _ask_optuna(view: OptunaView, number: int, history: History, given: dict[str, Scalar]) -> Proposal:
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):  # grouped TPE, in use for years
-        known = optuna_study(study, history, _sampler(study, number))
+        known = view.in_memory(history, _sampler(view.study, number))
         if given:
             known.enqueue_trial(given)
         trial = known.ask()
-        values = spaces.suggest(study.space, trial)
+        values = spaces.suggest(view.study.space, trial)
     kept = known.get_trials(deepcopy=False)[-1].system_attrs
     return Proposal(number, values, {k: v for k, v in kept.items() if not any(name in k for name in _OF_THIS_CALL)})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.search.early_stopping import rule_for
 from orchestrator.search.history import History
+from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.proposals import propose
 from orchestrator.search.searcher import end_of
 from search_spaces.study import Study
@@ -24,13 +25,13 @@ class Replay:
 
 def replay_search(study: Study, events: Iterable[Mapping[str, Any]]) -> Replay:
     """Propose every trial and decide on every intermediate score again, from what the log says was known at that moment."""
-    history, rule = History(), rule_for(study, end_of(study))
+    history, rule, view = History(), rule_for(study, end_of(study)), OptunaView(study)
     proposals = decisions = 0
     differences = []
     for event in events:
         if event["event"] == "proposed":
             proposals += 1
-            again = propose(study, event["trial"], history).values
+            again = propose(view, event["trial"], history).values
             if again != event["values"]:
                 differences.append(f"trial {event['trial']}: was proposed {event['values']}, and would be {again} now")
         history.take(event)

@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from orchestrator.search import history as events
 from orchestrator.search.early_stopping import Report, rule_for
 from orchestrator.search.history import History, Learnt, Proposal
+from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.proposals import grid_size, propose
 from orchestrator.search.search_log import SearchLog
 from orchestrator.search.verdicts import COMPLETE, Verdict
@@ -53,7 +54,7 @@ class StudySearch(Searcher):
         """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep."""
         super().__init__()
         self._study, self._log, self._verdicts, self._course = study, log, verdicts, course
-        self._interim = f"interim_{study.metric}"
+        self._view, self._interim = OptunaView(study), f"interim_{study.metric}"
         self._numbers: dict[str, int] = {}  # by Tune's name of a trial
         self._heard: dict[int, Verdict] = {}  # verdicts that need not be looked at again
         self._rule = rule_for(study, end_of(study))
@@ -135,7 +136,7 @@ class StudySearch(Searcher):
         if not self._course.wait_for(lambda: self._results_are_in(end)):
             return None
         self._tell_below(end)
-        proposal = propose(self._study, number, self._history)
+        proposal = propose(self._view, number, self._history)
         self._log.add(events.proposed(proposal))
         return proposal
 

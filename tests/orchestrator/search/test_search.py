@@ -12,7 +12,7 @@ from orchestrator.records.definition import Definition
 from orchestrator.records.folders import StudyFolder
 from orchestrator.search import history as events
 from orchestrator.search.optuna_copy import OptunaCopy
-from orchestrator.search.optuna_study import optuna_study
+from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.replay import replay_search
 from orchestrator.search.search_log import SearchLog
 from orchestrator.search.searcher import StudySearch, learnt_from
@@ -114,7 +114,7 @@ def test_several_objectives_and_constraints(sampler: str, tmp_path: Path) -> Non
     session = Session(study_of(search), tmp_path / "j")
     session.run(16, lambda v: (score(v), v["optimiser.lr"]), lambda v: (v["weighting.gamma"] - 10,))
     session.search.tell_all()
-    told = optuna_study(study_of(search), session.log.history)
+    told = OptunaView(study_of(search)).in_memory(session.log.history)
     assert len(told.best_trials) >= 1 and all(len(t.values) == 2 for t in told.get_trials())
     assert all(t.params["weighting.gamma"] <= 10 for t in told.best_trials)
 
@@ -250,7 +250,7 @@ def test_optuna_knows_of_a_stopped_trial_all_that_it_reported(tmp_path: Path) ->
     session.run(1)
     session.verdicts[0] = Verdict(STOPPED, None, (), ((128, 9.0), (256, 4.0)))
     session.search.tell_all()
-    (trial,) = optuna_study(study_of({}), session.log.history).get_trials()
+    (trial,) = OptunaView(study_of({})).in_memory(session.log.history).get_trials()
     assert trial.state == STOPPED and trial.intermediate_values == {128: 9.0, 256: 4.0}
 
 
@@ -298,7 +298,7 @@ def test_a_log_that_lacks_trials_is_refused(tmp_path: Path) -> None:
     folder.trial(2).write_record(TrialRecord(2, {}, "", ""))
     lines = folder.search_log.read_text().splitlines(keepends=True)
     folder.search_log.write_text("".join(lines[:2]))
-    with pytest.raises(UserError, match=r"search\.jsonl: knows nothing of trial 2.*move the study's folder"):
+    with pytest.raises(UserError, match=r"search\.jsonl: knows nothing of trial 2.*move the folder"):
         SearchLog(folder)
 
 
