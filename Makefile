@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 WORKDIR ?= runs
 UV_VERSION := 0.13.8
 
-.PHONY: help quickstart env test test-slow check bench lock clean
+.PHONY: help quickstart env test test-slow faults check bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -29,8 +29,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 test: env  ## the test suite (at most 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: env  ## real studies and long fault tests
-	$(BIN)/python -m pytest -m slow
+test-slow: env  ## real studies (about 30 minutes)
+	$(BIN)/python -m pytest -m "slow and not faults"
+
+faults: env  ## break every kind of file, process and resource of a study (about 2 hours)
+	$(BIN)/python -m pytest -m faults tests/faults
 
 check: env  ## linters and types
 	$(BIN)/ruff check .

@@ -32,3 +32,10 @@ def killed(_killed: tuple[Path, Path]) -> Path:
     folder, saved = _killed
     shutil.rmtree(folder)
     return interrupted.copy(saved, folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow here has a target of its own: `make faults`."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.faults)
