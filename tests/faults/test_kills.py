@@ -9,6 +9,8 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,6 @@ from orchestrator.search.optuna_copy import OptunaCopy
 from tests.studies import SNRLAB, small_study, snrlab
 from trainables.ema.snapshots import list_snapshots
 
-KILLS = 5
 TIMES = ("train_seconds", "provenance", "cannot_be_reproduced_from_commit")  # of this run, and the code that may change meanwhile
 
 
@@ -125,47 +126,55 @@ def kill_on_the_way(folder: Path, file: str, rng: random.Random, kills: int, lon
     return done
 
 
-def run_both(study: dict[str, Any], folder: Path, rng: random.Random, kills: int, longest: float) -> tuple[Path, Path]:
-    """Folders of the study run unbroken and run with kills."""
-    for name in ("unbroken", "killed"):
-        (folder / name).mkdir()
-        (folder / name / "study.yaml").write_text(yaml.safe_dump(study))
-    assert snrlab("run", "study.yaml", cwd=folder / "unbroken", timeout=500).returncode == 0
-    done = kill_on_the_way(folder / "killed", "study.yaml", rng, kills, longest)
-    final = snrlab("run", "study.yaml", cwd=folder / "killed", timeout=500)
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a study that ran without a kill; each study runs once."""
+
+    @cache
+    def run(rule: str, at_once: int, workers: int) -> Path:
+        folder = tmp_path_factory.mktemp("unbroken")
+        (folder / "study.yaml").write_text(yaml.safe_dump(stopping_study(rule, at_once, workers=workers)))
+        assert snrlab("run", "study.yaml", cwd=folder, timeout=500).returncode == 0
+        return folder
+
+    return run
+
+
+def run_with_kills(study: dict[str, Any], folder: Path, seed: int, kills: int = 3, longest: float = 25) -> None:
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    done = kill_on_the_way(folder, "study.yaml", random.Random(seed), kills, longest)
+    final = snrlab("run", "study.yaml", cwd=folder, timeout=500)
     assert final.returncode == 0, (done, final.stdout, final.stderr)
-    return folder / "unbroken", folder / "killed"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", range(int(os.environ.get("SNRLAB_KILL_RUNS", "2"))))
-def test_five_random_kills_change_nothing(seed: int, tmp_path: Path) -> None:
-    rule = list(RULES)[seed % 3] if seed % 4 else "asha"
-    unbroken, killed = run_both(stopping_study(rule, 1, workers=1), tmp_path, random.Random(seed), KILLS, 40)
-    assert outcome(killed, "killed") == outcome(unbroken, "killed")
-    check_records(killed, "killed", 6)
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SNRLAB_KILL_RUNS", "4"))))
+def test_kills_at_random_moments_change_nothing(seed: int, unbroken: Callable[..., Path], tmp_path: Path) -> None:
+    workers = int(seed % 4 == 0)
+    run_with_kills(stopping_study("asha", 1, workers=workers), tmp_path, seed, longest=45 if workers else 25)
+    assert outcome(tmp_path, "killed") == outcome(unbroken("asha", 1, workers), "killed")
+    check_records(tmp_path, "killed", 6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("rule", RULES)
-def test_a_killed_search_takes_the_decisions_of_an_unbroken_one(rule: str, at_once: int, tmp_path: Path) -> None:
-    unbroken, killed = run_both(stopping_study(rule, at_once), tmp_path, random.Random(at_once), 3, 35)
-    assert outcome(killed, "killed") == outcome(unbroken, "killed")
-    assert {row["status"] for row in outcome(killed, "killed")["rows"]} == {"completed", "stopped"}
-    for folder in (unbroken, killed):
+def test_a_killed_search_takes_the_decisions_of_an_unbroken_one(rule: str, at_once: int, unbroken: Callable[..., Path],
+                                                                tmp_path: Path) -> None:
+    run_with_kills(stopping_study(rule, at_once), tmp_path, at_once)
+    found = outcome(tmp_path, "killed")
+    assert found == outcome(unbroken(rule, at_once, 0), "killed")
+    assert {row["status"] for row in found["rows"]} == {"completed", "stopped"}
+    for folder in (unbroken(rule, at_once, 0), tmp_path):
         assert "the same again" in snrlab("replay", "killed", cwd=folder).stdout
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_killed_search_in_asynchronous_order_can_be_replayed(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(stopping_study("asha", 3, "asynchronous")))
-    kill_on_the_way(tmp_path, "study.yaml", random.Random(5), 3, 35)
-    final = snrlab("run", "study.yaml", cwd=tmp_path, timeout=500)
-    assert final.returncode == 0, final.stdout + final.stderr
+    run_with_kills(stopping_study("asha", 3, "asynchronous"), tmp_path, 5)
     replayed = snrlab("replay", "killed", cwd=tmp_path)
     assert replayed.returncode == 0 and "6 proposals" in replayed.stdout and "the same again" in replayed.stdout
     check_records(tmp_path, "killed", 6)
