@@ -25,7 +25,7 @@ class UsageClock:
 
     def __init__(self, folder: StudyFolder, gpus_per_trial: float) -> None:
         self._path, self._gpus = folder.usage, gpus_per_trial
-        way_out = f"delete {self._path}: the budget then counts from zero"
+        way_out = "delete it: the budget then counts from zero"
         self.used = Usage(**document.read(self._path, way_out)) if self._path.exists() else Usage()
         self._last = self._written = time.monotonic()
 
