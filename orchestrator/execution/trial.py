@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ from orchestrator.records import events
 from orchestrator.records.folders import TrialFolder, TrialRecord
 from orchestrator.records.store import Store
 from search_spaces.study import Study
+from trainables.errors import Damaged, UserError
 from trainables.files.storage import place
 from trainables.stage_key import stage_key
 from trainables.training import checkpoint, metrics_log
@@ -43,6 +45,12 @@ class Trial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        try:
+            return self._next_result()
+        except UserError as error:
+            return self._failed(str(error))
+
+    def _next_result(self) -> dict[str, Any]:
         if not self._taken_up:
             self._take_up()
         if self._rows:
@@ -54,11 +62,14 @@ class Trial(tune.Trainable):
             self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
         message = self._group.next_message()
         if message.progress is None:
-            self._end("failed", message.failure)
-            return {"done": True, "failure": message.failure, "images": 0}
+            return self._failed(message.failure)
         if message.progress.done:
             self._end("completed")
         return self._result(message.progress.images, message.progress.done, message.progress.metrics)
+
+    def _failed(self, reason: str) -> dict[str, Any]:
+        self._end("failed", reason)
+        return {"done": True, "failure": reason, "images": 0}
 
     def _result(self, images: int, done: bool, metrics: dict[str, Any], recalled: bool = False) -> dict[str, Any]:
         reused, self._reused = self._reused, {}
@@ -109,7 +120,8 @@ class Trial(tune.Trainable):
             events.note(self._folder.root, "not reused", message="sweep.keep_snapshots is not all, so that no trials share their training")
         trained = checkpoint.images(self._folder.root)
         end = min(trained, self._recipe.duration.images - 1)  # the last report of a whole run comes from the workers
-        self._rows = [row for row in metrics_log.read(self._folder.root) if self._decided < row["images"] <= end]
+        with contextlib.suppress(Damaged):  # it begins at the start then
+            self._rows = [row for row in metrics_log.read(self._folder.root) if self._decided < row["images"] <= end]
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.stopper import NoopStopper
@@ -39,7 +40,7 @@ def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: Wo
     )
     # The driver of a trial only waits: a token of memory instead of a CPU keeps it from starving its own workers.
     resources: dict[str, float] = {"memory": 1 << 20} if study.compute.workers else {"CPU": study.compute.cpus_per_worker}
-    tune.Tuner(
+    tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=_Decisions(searcher), num_samples=-1, reuse_actors=True,
@@ -49,7 +50,13 @@ def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: Wo
             name="tune", **ray_storage(folder.root / "ray"), verbose=0, stop=_Watch(onlooker),
             failure_config=tune.FailureConfig(max_failures=study.compute.max_failures),
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    except TuneError:
+        if searcher.trouble:
+            raise searcher.trouble from None
+        raise
     ray.kill(dispatcher)
 
 

@@ -8,7 +8,8 @@ the sweeps were.  In the asynchronous order it is proposed from what is known at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +56,7 @@ class StudySearch(Searcher):
         super().__init__()
         self._study, self._log, self._verdicts, self._course = study, log, verdicts, course
         self._view, self._interim = OptunaView(study), f"interim_{study.metric}"
+        self.trouble: Exception | None = None
         self._numbers: dict[str, int] = {}  # by Tune's name of a trial
         self._heard: dict[int, Verdict] = {}  # verdicts that need not be looked at again
         self._rule = rule_for(study, end_of(study))
@@ -95,13 +97,24 @@ class StudySearch(Searcher):
         """`report` of a result as Tune hands it over; False for one without a score."""
         if self._interim not in result:
             return False
-        return self.report(self._numbers[trial_id], int(result["images"]), float(result[self._interim]))
+        with self._trouble_kept():
+            return self.report(self._numbers[trial_id], int(result["images"]), float(result[self._interim]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Training has ended, or its process is lost; the sampler hears of the trial when its sweep is in (see `tell_all`)."""
         if result and not error:
             self.report_result(trial_id, result)
-        self._course.ended(self._numbers[trial_id], lost=error)
+        with self._trouble_kept():
+            self._course.ended(self._numbers[trial_id], lost=error)
+
+    @contextmanager
+    def _trouble_kept(self) -> Iterator[None]:
+        """Tune makes a text of what is raised while it handles a result; `trouble` is the error itself."""
+        try:
+            yield
+        except Exception as error:
+            self.trouble = error
+            raise
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state of the search is its log. (Tune wants a file, and would pickle.)"""

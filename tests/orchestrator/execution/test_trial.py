@@ -13,6 +13,7 @@ from orchestrator.records.folders import WorkFolder
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 from trainables.ema.snapshots import list_snapshots
+from trainables.errors import UserError
 from trainables.training import checkpoint, metrics_log
 from trainables.training.resume import cut_back
 
@@ -94,3 +95,20 @@ def test_decisions_that_were_taken_are_not_asked_for_again(decided: int, left: l
 def test_without_reuse_everything_is_trained(first, tmp_path: Path) -> None:
     again = reports(actor(study_of("second", reuse=False), tmp_path))
     assert scores(again) == scores(first) and not any(r["recalled"] or r["reused"] for r in again)
+
+
+def test_a_damaged_row_of_an_interrupted_trial_costs_its_training_and_changes_no_score(first, tmp_path: Path) -> None:
+    study = study_of("second", reuse=False)
+    actor(study, tmp_path).step()
+    log = WorkFolder(tmp_path).study("second").trial(0).root / "metrics.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"128", b"129", 1))
+    assert scores(reports(actor(study, tmp_path))) == scores(first)
+
+
+def test_what_a_trial_cannot_read_is_its_reason(first, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: Any) -> None:
+        raise UserError("store: cannot be read; do this")
+
+    monkeypatch.setattr("orchestrator.records.store.Store.take", unreadable)
+    assert reports(actor(study_of("second"), tmp_path)) == [{"done": True, "failure": "store: cannot be read; do this", "images": 0}]
+    assert WorkFolder(tmp_path).study("second").trial(0).record.reason == "store: cannot be read; do this"
