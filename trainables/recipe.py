@@ -159,6 +159,11 @@ def make_recipe(fields: Mapping[str, Any], what: str = "recipe") -> Recipe:
         raise ConfigError(explain(error, what, Recipe)) from None
 
 
+def keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write a run's recipe into its folder, for whoever sweeps it or trains on."""
+    document.write(folder / "recipe.json", recipe.model_dump(mode="json"))
+
+
 def load_recipe(path: Path) -> Recipe:
     """A recipe from a YAML or JSON file; Damaged where a run's recipe.json does not match its checksum."""
     if path.suffix == ".json":

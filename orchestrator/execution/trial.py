@@ -18,6 +18,7 @@ from orchestrator.records.store import Store
 from search_spaces.study import Study
 from trainables.errors import Damaged, UserError
 from trainables.files.storage import place
+from trainables.recipe import keep_recipe
 from trainables.stage_key import stage_key
 from trainables.training import checkpoint, metrics_log
 
@@ -114,6 +115,7 @@ class Trial(tune.Trainable):
                 taken = self._store.take(self._key, self._recipe, self._folder.root)
             if taken:
                 self._reused = asdict(taken)
+                keep_recipe(self._recipe, self._folder.root)  # early stopping may end the trial before any worker sees it
                 self._folder.write_record(replace(self._folder.record, reused=self._reused))
                 events.note(self._folder.root, "reused", **self._reused)
         elif self._study.compute.reuse:

@@ -9,9 +9,8 @@ from pathlib import Path
 from trainables.data import ImageData
 from trainables.ema.snapshots import write_snapshot
 from trainables.evaluation.scoring import Score, evaluator_of
-from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, keep_recipe
 from trainables.training import metrics_log
 from trainables.training.model import Model
 
@@ -27,7 +26,7 @@ class Reporter:
 
     def begin(self, images: int) -> None:
         """Say what is trained here, and forget rows later than the checkpoint that the run goes on from."""
-        document.write(self._folder / "recipe.json", self._recipe.model_dump(mode="json"))
+        keep_recipe(self._recipe, self._folder)
         metrics_log.drop_after(self._folder, images)
 
     def store_averages(self, images: int) -> None:

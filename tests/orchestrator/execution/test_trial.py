@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.execution.sweep_tasks import run_sweep
 from orchestrator.execution.trial import Trial
 from orchestrator.records import events
 from orchestrator.records.folders import WorkFolder
@@ -66,6 +67,8 @@ def test_a_trial_that_is_stopped_before_the_end_of_what_it_reuses_is_cut_back(fi
     cut_back(folder, 128)
     assert checkpoint.images(folder) == 0 and max(s.images for s in list_snapshots(folder / "snapshots")) == 128
     assert [row["images"] for row in metrics_log.read(folder)] == [128]
+    sweep = run_sweep(str(folder), 0, study_of("second").sweep.model_dump_json(), False, str(tmp_path / "runs/cache"), 1, 0.0)
+    assert sweep.best and {point["images"] for point in sweep.points} == {128}  # no worker has seen the trial
     trial.cleanup()
     kept = actor(study_of("third"), tmp_path)
     assert scores(reports(kept)) == scores(first)  # what the store has is what it had
