@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
+import uuid
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+import trainables.recipe  # noqa: F401 - every method is loaded before its source is read
 
 _PACKAGE = "trainables"
 _ROOT = Path(__file__).parent
@@ -20,7 +24,8 @@ def code_hash(classes: Iterable[type], modules: Iterable[str] = ()) -> str:
 
     `modules` are looked at too, where there are such.
 
-    What this process has hashed once it does not look at again: it goes on with the code that it has loaded.
+    Sources are those of the moment at which this module was imported, with the methods: a process goes on with the code that it has
+    loaded, whatever is edited meanwhile.  A module that was loaded later from a file that had changed has a hash of its own.
     """
     wanted = {base.__module__ for cls in classes for base in cls.__mro__ if _counts(base.__module__)}
     wanted |= {module for module in modules if _path(module).exists()}
@@ -48,23 +53,31 @@ def _with_imports(modules: set[str]) -> set[str]:
 
 @cache
 def _module_hash(module: str) -> str:
-    return source_hash(_path(module).read_text(encoding="utf-8"))
+    changed = module not in _LOADED and _path(module).read_text(encoding="utf-8") != _source(module)
+    return source_hash(_source(module)) + (f" changed at run time {uuid.uuid4()}" if changed else "")
+
+
+def _source(module: str) -> str:
+    return _SOURCES.get(module) or _path(module).read_text(encoding="utf-8")
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     """Modules of this package that a module imports, anywhere in it."""
-    tree = _Bare().visit(ast.parse(_path(module).read_text(encoding="utf-8")))
-    return tuple(sorted({name for node in ast.walk(tree) for name in _imported(node) if _counts(name)}))
+    tree = _Bare().visit(ast.parse(_source(module)))
+    return tuple(sorted({name for node in ast.walk(tree) for name in _imported(node, module) if _counts(name)}))
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _imported(node: ast.AST, module: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module:
-        inside = [f"{node.module}.{alias.name}" for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        above = module.split(".") if _path(module).name == "__init__.py" else module.split(".")[:-1]
+        package = above[: len(above) + 1 - node.level] if node.level else []
+        origin = ".".join([*package, *([node.module] if node.module else [])])
+        inside = [f"{origin}.{alias.name}" for alias in node.names]
         modules = [name for name in inside if name.startswith(_PACKAGE) and _path(name).exists()]
-        yield from modules or [node.module]
+        yield from modules or [origin]
 
 
 def _counts(module: str) -> bool:
@@ -94,3 +107,10 @@ class _Bare(ast.NodeTransformer):
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return [self.visit(statement) for statement in node.orelse]
         return self.generic_visit(node)
+
+
+_SOURCES = {
+    ".".join((_PACKAGE, *path.relative_to(_ROOT).with_suffix("").parts)).removesuffix(".__init__"): path.read_text(encoding="utf-8")
+    for path in sorted(_ROOT.rglob("*.py"))
+}
+_LOADED = frozenset(sys.modules)

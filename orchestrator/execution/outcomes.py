@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.execution.tally import Tally
-from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
+from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, TrialRecord
 from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study
 from trainables.training import metrics_log
@@ -16,8 +16,9 @@ class Outcomes:
     """Read from the trials' folders at the start, and kept up as trials end."""
 
     def __init__(self, study: Study, folder: StudyFolder) -> None:
-        self.judged = Verdicts(study)
+        self._study, self.judged = study, Verdicts(study)
         self.verdicts: dict[int, Verdict] = {}
+        self.curves: dict[int, list[tuple[int, float]]] = {}  # (images, intermediate score) of trials that are trained
         self.unswept: list[TrialFolder] = []  # trained, and to be swept: for the first time, or again after a failure
         self._interim = f"interim_{study.metric}"
         self.tally = Tally(study.trials_wanted, study.base_recipe.duration.images)
@@ -27,9 +28,9 @@ class Outcomes:
 
     def conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
         """Count a trial that is over, and make its verdict."""
-        rows = metrics_log.read(trial.root)
-        curve = [(int(row["images"]), float(row[self._interim])) for row in rows if self._interim in row]
-        verdict = self.verdicts[trial.number] = self.judged.verdict(trial.record, sweep, curve)
+        record = trial.record
+        curve = self.curves[trial.number] = self._curve(trial, record)
+        verdict = self.verdicts[trial.number] = self.judged.verdict(record, sweep, curve)
         tally, best = self.tally, sweep.best if sweep else None
         if verdict.infeasible:
             tally.infeasible += 1
@@ -45,7 +46,8 @@ class Outcomes:
 
     def _recall(self, trial: TrialFolder) -> None:
         """Take up a trial of an earlier run of this study; one that was training goes on, and has no outcome."""
-        training, sweep = trial.record.training, trial.sweep
+        record, sweep = trial.record, trial.sweep
+        training = record.training
         if training in ("failed", "infeasible"):
             self.conclude(trial, None)
         elif training != "running" and sweep and not sweep.error:
@@ -53,6 +55,13 @@ class Outcomes:
         elif training != "running" and sweep and sweep.damaged:
             forget_training(trial.root)
             trial.drop_sweep()
-            trial.write_record(replace(trial.record, training="running", ended=0.0))
+            trial.write_record(replace(record, training="running", ended=0.0))
         elif training != "running":
+            self.curves[trial.number] = self._curve(trial, record)
             self.unswept.append(trial)
+
+    def _curve(self, trial: TrialFolder, record: TrialRecord) -> list[tuple[int, float]]:
+        if record.training == "infeasible":
+            return []
+        rows = metrics_log.reports(trial.root, self._study.recipe(record.values))
+        return [(int(row["images"]), float(row[self._interim])) for row in rows if self._interim in row]

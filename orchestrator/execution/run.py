@@ -67,9 +67,7 @@ class _StudyRun:
         self.outcomes = Outcomes(self.study, folder)
         self.copy, self._copy_again = OptunaCopy(folder, definition, search_storage), 0.0
         self._images: dict[int, int] = {}  # seen by each trial, as far as it has reported
-        self.search = StudySearch(
-            self.study, self.log, self.outcomes.verdicts, {trial.number for trial in self.outcomes.unswept}, self
-        )
+        self.search = StudySearch(self.study, self.log, self.outcomes.verdicts, self.outcomes.curves, self)
 
     @property
     def tally(self) -> Tally:
@@ -195,7 +193,8 @@ class _StudyRun:
 
     def _gather(self, patience: float) -> None:
         for outcome in self.sweeps.collect(patience):
-            trial, sweep = self.folder.trial(outcome.number), outcome.record
+            trial = self.folder.trial(outcome.number)
+            sweep = trial.done_sweep or outcome.record  # a task may have been lost after its last write
             if sweep.error:
                 self.ray.check()
                 trial.write_sweep(sweep)
@@ -212,13 +211,13 @@ class _StudyRun:
 
     def _learnt(self) -> list[Learnt]:
         """Trials of the studies that this one is to learn from, as they are when it begins."""
-        from orchestrator.search.search_log import SearchLog
         from orchestrator.search.searcher import learnt_from
 
         found: list[Learnt] = []
         for name in self.study.search.warm_start:
             folder = self.work.study(name)
-            found += learnt_from(self.study, recall(folder).study, SearchLog(folder).history)
+            ended = [(trial.record, trial.sweep) for trial in folder.trials()]
+            found += learnt_from(self.study, recall(folder).study, ended)
         return found
 
     def _show(self) -> None:

@@ -73,7 +73,7 @@ class SweepTasks:
         if not self._waiting:
             return []
         ready, _ = ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=timeout)
-        outcomes = self._give_up()
+        outcomes = []
         for reference in ready:
             number = self._waiting.pop(reference)
             try:
@@ -85,7 +85,7 @@ class SweepTasks:
                 reason = in_one_line(getattr(error, "cause", None) or error)
                 record = SweepRecord(self._study.metric, error=f"the sweep task was lost: {reason}")
             outcomes.append(Outcome(number, record))
-        return outcomes
+        return outcomes + self._give_up()
 
     def _give_up(self) -> list[Outcome]:
         """Stop sweeps that have been at work for too long; the time for which one waits for its turn does not count."""
@@ -151,6 +151,8 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
     metric = ""
     events.note(folder.root, "sweeping")
+    if not further and (done := folder.done_sweep):
+        return done  # by a task that was lost after its last write: what it read may be gone
     device = torch.device("cuda" if torch.cuda.is_available() and (not ray.is_initialized() or ray.get_gpu_ids()) else "cpu")
     try:
         recipe = load_recipe(folder.root / "recipe.json")

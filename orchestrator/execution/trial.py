@@ -123,7 +123,8 @@ class Trial(tune.Trainable):
         trained = checkpoint.images(self._folder.root)
         end = min(trained, self._recipe.duration.images - 1)  # the last report of a whole run comes from the workers
         with contextlib.suppress(Damaged):  # it begins at the start then
-            self._rows = [row for row in metrics_log.read(self._folder.root) if self._decided < row["images"] <= end]
+            rows = metrics_log.reports(self._folder.root, self._recipe)
+            self._rows = [row for row in rows if self._decided < row["images"] <= end]
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""

@@ -84,11 +84,11 @@ def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) 
     """Why a change would mix results, as an addition to its line (perhaps empty); None where it would not."""
     path, old, new = change
     if path == "search.trials":
-        begun = len(folder.trials())
+        begun = sum(trial.record.training != "infeasible" for trial in folder.trials())
         return None if new >= begun else f" ({begun} have begun already)"
     if path == "compute.concurrent_trials":  # in a fixed order it decides which results a proposal uses
         return None if earlier.asynchronous else " (it decides which results a trial is proposed from, unless search.order is asynchronous)"
-    if path == "compute.workers":
+    if path == "compute.workers" or (path == "compute.cpus_per_worker" and not earlier.compute.gpus_per_worker):
         return " (sums are taken in another order)"
     if path == "compute.gpus_per_worker" and bool(old) != bool(new):
         return " (another device rounds otherwise)"

@@ -229,6 +229,12 @@ class TrialFolder:
         path = self.root / "sweep.json"
         return SweepRecord(**document.read(path, "restore it, or delete it to sweep that trial again")) if path.exists() else None
 
+    @property
+    def done_sweep(self) -> SweepRecord | None:
+        """The trial's own sweep, if it has been done without an error."""
+        sweep = self.sweep
+        return sweep if sweep and not sweep.error else None
+
     def write_sweep(self, record: SweepRecord) -> None:
         document.write(self.root / "sweep.json", asdict(record))
 

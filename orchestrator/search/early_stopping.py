@@ -128,9 +128,9 @@ def rule_for(study: Study, end_of: EndOf = _all) -> StoppingRule:
 
 
 def _share_below(scores: list[float], share: float) -> float:
-    """The score below which a share of the scores lies, linear between neighbours; infinite scores are the last."""
+    """The score below which a share of the scores lies, linear between neighbours; the lower one where the upper is infinite."""
     ordered = sorted(scores)
     place = share * (len(ordered) - 1)
     low = math.floor(place)
     between = place - low
-    return ordered[low] if between == 0 or ordered[low] == ordered[-1] else ordered[low] + between * (ordered[low + 1] - ordered[low])
+    return ordered[low] if between == 0 or math.isinf(ordered[low + 1]) else ordered[low] + between * (ordered[low + 1] - ordered[low])

@@ -28,6 +28,7 @@ class Learnt:
     study: str
     values: dict[str, Any]
     objectives: tuple[float, ...]
+    excess: tuple[float, ...] = ()  # over this study's constraints
 
 
 class History:
@@ -39,7 +40,8 @@ class History:
         self.verdicts: dict[int, Verdict] = {}  # as the sampler has been told them
         self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
         self.stops: dict[tuple[int, int], bool] = {}
-        self.decided: dict[int, int] = {}  # images at each trial's last report
+        self.decided: dict[int, int] = {}  # images up to which each trial has been let go on
+        self.impossible: set[int] = set()  # trials whose values make no recipe
         self.begun = False
         for event in events:
             self.take(event)
@@ -49,7 +51,7 @@ class History:
         match event["event"]:
             case "begun":
                 self.begun = True
-                self.learnt = tuple(Learnt(t["study"], t["values"], tuple(t["objectives"])) for t in event["learnt"])
+                self.learnt = tuple(Learnt(t["study"], t["values"], tuple(t["objectives"]), tuple(t["excess"])) for t in event["learnt"])
             case "proposed":
                 self.proposals[event["trial"]] = Proposal(event["trial"], event["values"], event["attributes"])
             case "told":
@@ -61,16 +63,26 @@ class History:
                 report = Report(event["trial"], event["images"], event["score"])
                 self.reports[report.trial, report.images] = report
                 self.stops[report.trial, report.images] = event["stops"]
-                self.decided[report.trial] = report.images
+                if not event["stops"]:
+                    self.decided[report.trial] = report.images
+            case "impossible":
+                self.impossible.add(event["trial"])
 
 
 def begun(learnt: Iterable[Learnt]) -> dict[str, Any]:
     """The event that opens a log."""
-    return {"event": "begun", "learnt": [{"study": t.study, "values": t.values, "objectives": list(t.objectives)} for t in learnt]}
+    return {"event": "begun", "learnt": [
+        {"study": t.study, "values": t.values, "objectives": list(t.objectives), "excess": list(t.excess)} for t in learnt
+    ]}
 
 
 def proposed(proposal: Proposal) -> dict[str, Any]:
     return {"event": "proposed", "trial": proposal.number, "values": proposal.values, "attributes": proposal.attributes}
+
+
+def impossible(trial: int) -> dict[str, Any]:
+    """The event that a trial's values make no recipe."""
+    return {"event": "impossible", "trial": trial}
 
 
 def told(trial: int, verdict: Verdict) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -39,7 +39,10 @@ class OptunaView:
     def trials(self, history: History) -> list[FrozenTrial]:
         """Trials of earlier studies, then the study's own in the order of their numbers; those without a verdict are running."""
         earlier = [
-            create_trial(values=list(t.objectives), user_attrs={"snrlab:from": t.study}, **self._parameters(t.values))
+            create_trial(
+                values=list(t.objectives), user_attrs={"snrlab:from": t.study}, constraints=self._constraints(t.excess),
+                **self._parameters(t.values),
+            )
             for t in history.learnt
         ]
         return earlier + [self._trial(proposal, history.verdicts.get(number)) for number, proposal in sorted(history.proposals.items())]
@@ -54,15 +57,19 @@ class OptunaView:
 
     def _finished(self, proposal: Proposal, verdict: Verdict) -> FrozenTrial:
         """Complete with its values, pruned with its curve, or failed."""
-        search, state = self.study.search, verdict.state
+        state = verdict.state
         if state == TrialState.PRUNED and len(self.study.objectives) > 1:
             state = TrialState.FAIL  # Optuna has no pruned trials of several objectives
         return create_trial(
             state=state, values=list(verdict.values or ()) if state == TrialState.COMPLETE else None,
             intermediate_values=dict(verdict.curve) if state == TrialState.PRUNED else None,  # no sampler looks at those of the others
-            constraints={f"{c.metric} {i}": over for i, (c, over) in enumerate(zip(search.constraints, verdict.excess, strict=False))},
+            constraints=self._constraints(verdict.excess),
             system_attrs=dict(proposal.attributes), **self._parameters(proposal.values),
         )
+
+    def _constraints(self, excess: Sequence[float]) -> dict[str, float]:
+        """How far each bound is exceeded; none for trials that have no numbers."""
+        return {f"{c.metric} {i}": over for i, (c, over) in enumerate(zip(self.study.search.constraints, excess, strict=False))}
 
     def _parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         paths = tuple(values)

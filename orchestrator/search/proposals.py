@@ -48,7 +48,7 @@ def grid_size(study: Study) -> int | None:
 
 def _ask_optuna(view: OptunaView, number: int, history: History, given: dict[str, Scalar]) -> Proposal:
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):  # grouped TPE, in use for years
-        known = view.in_memory(history, _sampler(view.study, number))
+        known = view.in_memory(history, _sampler(view.study, number, after_impossible=number - 1 in history.impossible))
         if given:
             known.enqueue_trial(given)
         trial = known.ask()
@@ -57,8 +57,10 @@ def _ask_optuna(view: OptunaView, number: int, history: History, given: dict[str
     return Proposal(number, values, {k: v for k, v in kept.items() if not any(name in k for name in _OF_THIS_CALL)})
 
 
-def _sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:
+def _sampler(study: Study, number: int, after_impossible: bool) -> optuna.samplers.BaseSampler:
     seed = key_of(study.search.seed, f"sampler/{number}") % 2**32
+    if after_impossible:
+        return optuna.samplers.RandomSampler(seed=seed)
     match study.search.sampler:
         case Tpe(startup_trials=startup):
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True)

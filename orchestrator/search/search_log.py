@@ -2,6 +2,7 @@
 
     begun      trials of earlier studies that the sampler learns from
     proposed   a trial's values
+    impossible its values make no recipe; the next trial is drawn at random, because samplers learn nothing from such a trial
     told       what a trial came to, as the sampler knows it from here on
     reported   an intermediate score, and whether the trial stops at it
 

@@ -8,25 +8,27 @@ the sweeps were.  In the asynchronous order it is proposed from what is known at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
+from orchestrator.records.folders import SweepRecord, TrialRecord
 from orchestrator.search import history as events
 from orchestrator.search.early_stopping import Report, rule_for
 from orchestrator.search.history import History, Learnt, Proposal
 from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.proposals import grid_size, propose
 from orchestrator.search.search_log import SearchLog
-from orchestrator.search.verdicts import COMPLETE, Verdict
+from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
 from search_spaces.space import in_order
 from search_spaces.study import Study
 from trainables.errors import ConfigError, UserError
 
 _MOST_IMPOSSIBLE = 200  # proposals in a row
+Curve = Sequence[tuple[int, float]]  # (images, intermediate score)
 
 
 class Course(Protocol):
@@ -51,8 +53,8 @@ class Course(Protocol):
 class StudySearch(Searcher):
     """Ray Tune's searcher over the log of a study."""
 
-    def __init__(self, study: Study, log: SearchLog, verdicts: Mapping[int, Verdict], trained: Set[int], course: Course) -> None:
-        """`verdicts` fills up as sweeps end; `trained` trials only lack their sweep."""
+    def __init__(self, study: Study, log: SearchLog, verdicts: Mapping[int, Verdict], curves: Mapping[int, Curve], course: Course) -> None:
+        """`verdicts` fills up as sweeps end; `curves` are the intermediate scores of trials that are trained, swept or not."""
         super().__init__()
         self._study, self._log, self._verdicts, self._course = study, log, verdicts, course
         self._view, self._interim = OptunaView(study), f"interim_{study.metric}"
@@ -62,7 +64,10 @@ class StudySearch(Searcher):
         self._rule = rule_for(study, end_of(study))
         for report in log.history.reports.values():
             self._rule.stops(report)
-        self._unfinished = [n for n in sorted(log.history.proposals) if n not in verdicts and n not in trained]
+        for number, curve in sorted(curves.items()):  # a kill may have come between a trial's last score and its entry in the log
+            for images, score in curve:
+                self.report(number, images, score)
+        self._unfinished = [n for n in sorted(log.history.proposals) if n not in verdicts and n not in curves]
 
     @property
     def _history(self) -> History:
@@ -77,6 +82,8 @@ class StudySearch(Searcher):
             try:
                 recipe = self._study.recipe(proposal.values)
             except ConfigError as error:
+                if proposal.number not in self._history.impossible:
+                    self._log.add(events.impossible(proposal.number))
                 self._course.infeasible(proposal.number, proposal.values, str(error))
                 continue
             self._numbers[trial_id] = proposal.number
@@ -133,9 +140,8 @@ class StudySearch(Searcher):
     @property
     def done(self) -> bool:
         """Whether every trial that is wanted has been proposed and trained."""
-        impossible = sum(verdict.infeasible for verdict in self._verdicts.values())
         proposed, size = len(self._history.proposals), grid_size(self._study)
-        enough = proposed - impossible >= self._study.search.trials or (size is not None and proposed >= size)
+        enough = proposed - len(self._history.impossible) >= self._study.search.trials or (size is not None and proposed >= size)
         return enough and not self._unfinished
 
     def _next(self) -> Proposal | str | None:
@@ -180,19 +186,21 @@ def end_of(study: Study) -> Callable[[int], float]:
     return lambda trial: trial if at_once == 1 else trial - at_once
 
 
-def learnt_from(study: Study, earlier: Study, history: History) -> list[Learnt]:
-    """Completed trials of an earlier study that lie in this one's space; ConfigError where the two optimise different things."""
+def learnt_from(study: Study, earlier: Study, ended: Iterable[tuple[TrialRecord, SweepRecord | None]]) -> list[Learnt]:
+    """Completed trials of an earlier study that lie in this one's space, with this one's objectives and constraints.
+
+    ConfigError where the two optimise different things.
+    """
     if earlier.objectives != study.objectives:
         raise ConfigError(
             f"search.warm_start: study {earlier.name} optimises {', '.join(o.metric for o in earlier.objectives)}, "
             f"and this one {', '.join(o.metric for o in study.objectives)}: its results mean something else here"
         )
-    found = []
-    for number, proposal in sorted(history.proposals.items()):
-        verdict = history.verdicts.get(number)
-        values = _within(study, proposal.values)
-        if verdict and verdict.state == COMPLETE and verdict.values and values is not None:
-            found.append(Learnt(earlier.name, values, verdict.values))
+    found, judged = [], Verdicts(study)
+    for record, sweep in ended:
+        verdict, values = judged.verdict(record, sweep), _within(study, record.values)
+        if verdict.state == COMPLETE and verdict.values and values is not None:
+            found.append(Learnt(earlier.name, values, verdict.values, verdict.excess))
     return found
 
 

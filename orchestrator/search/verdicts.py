@@ -46,7 +46,8 @@ class Verdicts:
         finite = tuple((images, score) for images, score in curve if math.isfinite(score))
         if record.training == "failed" or not all(math.isfinite(v) for v in values):
             return Verdict(FAILED, curve=finite)
-        excess = tuple(numbers.get(c.metric, math.inf) - self._bound(c) for c in self._study.search.constraints)
+        over = (numbers.get(c.metric, math.inf) - self._bound(c) for c in self._study.search.constraints)
+        excess = tuple(math.inf if math.isnan(e) else e for e in over)
         return Verdict(STOPPED, None, excess, finite) if record.training == "stopped" else Verdict(COMPLETE, values, excess, finite)
 
     @cached_property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -116,17 +118,38 @@ def test_comments_docstrings_and_descriptions_do_not_count() -> None:
     ("weightings/p2.py", False), ("errors.py", False), ("method.py", False), ("networks/dit.py", False),
 ])
 def test_code_counts_with_what_it_stands_on_and_no_further(module: str, changes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_hash([MinSnr])
-    read = Path.read_text
+    before, name = code_hash([MinSnr]), "trainables." + module.removesuffix(".py").replace("/", ".")
+    monkeypatch.setitem(method_code._SOURCES, name, method_code._SOURCES[name] + "\nCHANGED = 1\n")  # as the next process finds it
+    with hashed_anew():
+        assert (code_hash([MinSnr]) != before) == changes
 
-    def changed(path: Path, *arguments, **options) -> str:
-        return read(path, *arguments, **options) + ("\nCHANGED = 1\n" if path.as_posix().endswith(f"trainables/{module}") else "")
 
+def test_a_process_counts_the_code_that_it_has_loaded_whatever_is_edited_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = code_hash([MinSnr]), Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, *a, **o: read(path, *a, **o) + "\nCHANGED = 1\n" * (path.name == "min_snr.py"))
+    with hashed_anew():
+        assert code_hash([MinSnr]) == before
+    monkeypatch.setattr(method_code, "_LOADED", method_code._LOADED - {"trainables.weightings.min_snr"})  # loaded after the change
+    with hashed_anew():
+        assert code_hash([MinSnr]) != before
+
+
+def test_relative_imports_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "trainables.weightings.min_snr"
+    for line, found in (("from .p2 import P2", "trainables.weightings.p2"), ("from . import p2", "trainables.weightings.p2"),
+                        ("from ..networks import dit", "trainables.networks.dit")):
+        monkeypatch.setitem(method_code._SOURCES, name, line)
+        with hashed_anew():
+            assert method_code._imports(name) == (found,)
+
+
+@contextmanager
+def hashed_anew() -> Iterator[None]:
+    """Without what has been hashed before."""
     for cached in (method_code._module_hash, method_code._imports):
         cached.cache_clear()
-    monkeypatch.setattr(Path, "read_text", changed)
     try:
-        assert (code_hash([MinSnr]) != before) == changes
+        yield
     finally:
         for cached in (method_code._module_hash, method_code._imports):
             cached.cache_clear()

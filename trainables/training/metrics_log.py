@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.files import atomic
 from trainables.files.line_log import append_line, read_lines, write_lines
+
+if TYPE_CHECKING:
+    from trainables.recipe import Recipe
 
 _NAME = "metrics.jsonl"
 
@@ -28,6 +31,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def reaches(folder: Path, images: int) -> bool:
     """Whether there is a row for this number of images; Damaged where a row is damaged."""
     return any(row["images"] == images for row in read(folder))
+
+
+def reports(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """The rows of a run's intermediate scores, without one at the odd end of a shorter run that it went on from."""
+    every, last = recipe.evaluation.every, recipe.duration.images
+    return [row for row in read(folder) if row["images"] % every == 0 or row["images"] == last]
 
 
 def copy(source: Path, target: Path) -> None:

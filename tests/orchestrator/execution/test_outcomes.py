@@ -36,7 +36,7 @@ def test_a_failed_sweep_is_tried_again_and_counts_for_nothing_until_then(folder:
     assert [trial.number for trial in outcomes.unswept] == [4, 5] and sorted(outcomes.verdicts) == [0, 1, 2, 6]
     tally = outcomes.tally
     assert (tally.completed, tally.stopped, tally.failed, tally.infeasible, tally.best_trial) == (1, 1, 1, 1, 0)
-    assert outcomes.verdicts[1].curve == ((128, 8.0),) and outcomes.verdicts[6].infeasible
+    assert outcomes.verdicts[1].curve == ((128, 8.0),) and outcomes.curves[5] == [] and outcomes.verdicts[6].infeasible
 
 
 def test_training_whose_stored_averages_are_damaged_is_done_again(folder: StudyFolder) -> None:

@@ -108,6 +108,15 @@ def test_a_damaged_row_of_an_interrupted_trial_costs_its_training_and_changes_no
     assert scores(reports(actor(study, tmp_path))) == scores(first)
 
 
+def test_the_odd_end_of_a_shorter_run_is_no_report_of_a_longer_one(tmp_path: Path) -> None:
+    def lasting(name: str, images: int) -> Study:
+        base = tiny_fields(duration={"images": images, "batch_size": 32})
+        return make_study({"name": name, "base": base, "space": {"seed": [0, 1]}, "compute": {"workers": 0}})
+
+    assert [r["images"] for r in reports(actor(lasting("short", 192), tmp_path))] == [128, 192]
+    assert [r["images"] for r in reports(actor(lasting("long", 384), tmp_path))] == [128, 256, 384]
+
+
 def test_what_a_trial_cannot_read_is_its_reason(first, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(*_: Any) -> None:
         raise UserError("store: cannot be read; do this")

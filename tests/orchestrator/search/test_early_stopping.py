@@ -119,6 +119,11 @@ def test_a_score_that_is_not_finite_is_the_worst(worst: float) -> None:
     assert not rule.stops(Report(2, 128, 4.0)) and rule.stops(Report(3, 128, worst))
 
 
+def test_one_diverged_trial_does_not_switch_the_rule_off() -> None:
+    rule = SuccessiveHalving(128, 3.0)
+    assert not rule.stops(Report(0, 128, 1.0)) and rule.stops(Report(1, 128, math.nan)) and rule.stops(Report(2, 128, 100.0))
+
+
 def test_a_study_chooses_its_rule() -> None:
     def of(stopping) -> StoppingRule:
         base = tiny_fields()

@@ -9,7 +9,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from orchestrator.records.definition import Definition
-from orchestrator.records.folders import StudyFolder
+from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord
 from orchestrator.search import history as events
 from orchestrator.search.optuna_copy import OptunaCopy
 from orchestrator.search.optuna_study import OptunaView
@@ -35,13 +35,13 @@ def score(values: dict) -> float:
 class Session:
     """One process's part of a search, with trials that end at once."""
 
-    def __init__(self, study: Study, folder: Path, verdicts: dict[int, Verdict] | None = None, learnt=()) -> None:
+    def __init__(self, study: Study, folder: Path, verdicts: dict[int, Verdict] | None = None, learnt=(), curves=None) -> None:
         self.verdicts = {} if verdicts is None else verdicts
         self.spent, self.impossible = False, []
         self.log = SearchLog(StudyFolder(folder))
         if not self.log.history.begun:
             self.log.add(events.begun(learnt))
-        self.search = StudySearch(study, self.log, self.verdicts, set(), self)
+        self.search = StudySearch(study, self.log, self.verdicts, curves or {}, self)
 
     def wait_for(self, condition) -> bool:
         return condition()
@@ -135,6 +135,37 @@ def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
     assert len({tuple(p.values()) for p in proposed}) == len(proposed) == 4
 
 
+def ended_trials(session: Session, macs: float = 1.0) -> list[tuple[TrialRecord, SweepRecord]]:
+    """Records of a session's trials, as their folders would hold them."""
+    found = []
+    for number, proposal in session.log.history.proposals.items():
+        (value,) = session.verdicts[number].values
+        point = {"images": 1, "distance": value, "metrics": {"fd_probe": value}}
+        record = TrialRecord(number, proposal.values, "", "", "completed")
+        found.append((record, SweepRecord("fd_probe", [point], cost={"train_seconds": macs * proposal.values["weighting.gamma"]})))
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_what_is_learnt_counts_by_this_studys_bounds(sampler: str, tmp_path: Path) -> None:
+    earlier = Session(study_of({"trials": 20}), tmp_path / "earlier")
+    earlier.run(20)
+    bound = {"constraints": [{"metric": "train_seconds", "at_most": 4.0}], "warm_start": ["s"]}
+    study = study_of({"trials": 12, "sampler": {"kind": sampler, "startup_trials": 2}, **bound}, name="later")
+    learnt = learnt_from(study, study_of({}), ended_trials(earlier))
+    assert [t.excess[0] for t in learnt] == [t.values["weighting.gamma"] - 4.0 for t in learnt]
+    later = Session(study, tmp_path / "later", learnt=learnt)
+    proposed = later.run(12, excess_of=lambda v: (v["weighting.gamma"] - 4.0,))
+    assert sum(v["weighting.gamma"] <= 4.0 for v in proposed) > 6
+
+
+def test_a_bound_on_a_number_that_is_nan_is_exceeded(tmp_path: Path) -> None:
+    study = study_of({"trials": 6, "constraints": [{"metric": "train_seconds", "at_most": 4.0}]})
+    point = {"images": 1, "distance": 1.0, "metrics": {"fd_probe": 1.0}}
+    sweep = SweepRecord("fd_probe", [point], cost={"train_seconds": math.nan})
+    assert Verdicts(study).verdict(TrialRecord(0, {}, "", "", "completed"), sweep).excess == (math.inf,)
+
+
 def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     earlier = study_of({"trials": 30})
     session = Session(earlier, tmp_path / "earlier")
@@ -142,7 +173,7 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     session.search.tell_all()
     narrower = {**SPACE, "optimiser.lr": {"low": 0.005, "high": 0.1, "log": True}}
     study = study_of({"trials": 5, "warm_start": ["s"]}, narrower, name="later")
-    known = learnt_from(study, earlier, session.log.history)
+    known = learnt_from(study, earlier, ended_trials(session))
     assert 5 < len(known) < 30  # those outside the narrower range are left out
     first = Session(study, tmp_path / "later", learnt=known)
     proposed = first.run(3)
@@ -152,7 +183,7 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
     assert len(again.run(10)) == 2
     other = study_of({"objectives": [{"metric": "macs"}]}, name="other")
     with pytest.raises(ConfigError, match="optimises fd_probe, and this one macs"):
-        learnt_from(other, earlier, session.log.history)
+        learnt_from(other, earlier, ended_trials(session))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s if isinstance(s, str) else s["kind"])
@@ -261,8 +292,41 @@ def test_impossible_combinations_cost_nothing_and_the_sampler_is_told(tmp_path: 
     ran = session.run(20, lambda values: (1.0,))
     assert len(ran) == 6 and session.impossible and {"duration.batch_size": 64, "ema.snapshot_every": 96} not in ran
     assert all(session.log.history.verdicts[n].state == FAILED for n in session.impossible if n in session.log.history.verdicts)
+    assert not replay_search(study, session.log.events).differences
     grid = Session(study_of({"trials": 99, "sampler": {"kind": "grid"}}, space), tmp_path / "grid")
     assert len(grid.run(99, lambda values: (1.0,))) == 3 and len(grid.impossible) == 1 and grid.search.done
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2"])
+def test_no_sampler_insists_on_an_impossible_combination(sampler: str, tmp_path: Path) -> None:
+    space = {"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96], "optimiser.lr": SPACE["optimiser.lr"]}
+    session = Session(study_of({"trials": 16, "sampler": sampler}, space), tmp_path)
+    # The less, the better: the impossible corner looks the most promising.
+    ran = session.run(99, lambda v: (v["optimiser.lr"] - v["duration.batch_size"] - v["ema.snapshot_every"],))
+    assert len(ran) == 16 and len(session.impossible) <= 16
+
+
+def test_a_decision_to_stop_is_asked_for_again_until_the_trial_has_stopped(tmp_path: Path) -> None:
+    study = stopping_study("reproducible", 1)
+    session = Session(study, tmp_path)
+    for number, value in enumerate((1.0, 9.0)):
+        assert session.search.suggest(f"t{number}")["decided"] == 0
+        assert not session.search.report(number, 64, value)
+        stops = session.search.report(number, 128, value)
+    assert stops
+    again = Session(study, tmp_path, {0: Verdict(COMPLETE, (1.0,))})
+    proposal = again.search.suggest("again")
+    assert proposal["number"] == 1 and proposal["decided"] == 64 and again.search.report(1, 128, 9.0)
+
+
+def test_scores_that_a_kill_kept_out_of_the_log_are_heard_before_the_next_trial(tmp_path: Path) -> None:
+    study = stopping_study("reproducible", 1)
+    session = Session(study, tmp_path)
+    session.search.suggest("t0")
+    resumed = Session(study, tmp_path, {0: Verdict(COMPLETE, (1.0,))}, curves={0: [(128, 5.0), (256, 1.0)]})
+    assert resumed.log.history.stops == {(0, 128): False, (0, 256): False}
+    resumed.search.suggest("t1")
+    assert resumed.search.report(1, 128, 9.0)
 
 
 def test_optunas_copy_is_written_from_the_log_whatever_happened_to_it(tmp_path: Path) -> None:
@@ -289,7 +353,6 @@ def test_optunas_copy_is_written_from_the_log_whatever_happened_to_it(tmp_path: 
 
 
 def test_a_log_that_lacks_trials_is_refused(tmp_path: Path) -> None:
-    from orchestrator.records.folders import TrialRecord
     from trainables.errors import UserError
 
     session = Session(study_of({"trials": 3}), tmp_path)
@@ -310,7 +373,6 @@ def test_no_trial_begins_when_the_budget_is_spent(tmp_path: Path) -> None:
 
 
 def test_relative_bounds_refer_to_the_base() -> None:
-    from orchestrator.records.folders import SweepRecord, TrialRecord
     from trainables.evaluation.cost import network_cost
 
     study = study_of({"constraints": [{"metric": "macs", "at_most": 0.8, "relative": True}]})
