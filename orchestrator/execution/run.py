@@ -161,7 +161,7 @@ class _StudyRun:
             record.training, record.ended = ("failed" if lost else "stopped"), time.time()
             record.reason = f"the trial's process was lost; see {self.folder.root / 'ray'}" if lost else ""
             if not lost:  # what was reused may go further than the decision to stop
-                cut_back(trial.root, self.log.history.decided.get(number, 0))
+                cut_back(trial.root, self.log.history.reached.get(number, 0))
             trial.write_record(record)
         if record.training == "failed":
             self.display.note(f"trial {number}: failed: {record.reason.splitlines()[0]}")

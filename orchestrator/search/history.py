@@ -40,6 +40,7 @@ class History:
         self.verdicts: dict[int, Verdict] = {}  # as the sampler has been told them
         self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
         self.stops: dict[tuple[int, int], bool] = {}
+        self.reached: dict[int, int] = {}  # images at each trial's last report
         self.decided: dict[int, int] = {}  # images up to which each trial has been let go on
         self.impossible: set[int] = set()  # trials whose values make no recipe
         self.begun = False
@@ -63,6 +64,7 @@ class History:
                 report = Report(event["trial"], event["images"], event["score"])
                 self.reports[report.trial, report.images] = report
                 self.stops[report.trial, report.images] = event["stops"]
+                self.reached[report.trial] = report.images
                 if not event["stops"]:
                     self.decided[report.trial] = report.images
             case "impossible":

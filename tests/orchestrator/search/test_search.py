@@ -313,7 +313,7 @@ def test_a_decision_to_stop_is_asked_for_again_until_the_trial_has_stopped(tmp_p
         assert session.search.suggest(f"t{number}")["decided"] == 0
         assert not session.search.report(number, 64, value)
         stops = session.search.report(number, 128, value)
-    assert stops
+    assert stops and session.log.history.reached[1] == 128
     again = Session(study, tmp_path, {0: Verdict(COMPLETE, (1.0,))})
     proposal = again.search.suggest("again")
     assert proposal["number"] == 1 and proposal["decided"] == 64 and again.search.report(1, 128, 9.0)
