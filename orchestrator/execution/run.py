@@ -156,6 +156,8 @@ class _StudyRun:
         self.ray.check()
         self.tally.running -= 1
         trial = self.folder.trial(number)
+        if not trial.is_known:  # its process was lost before its first word
+            trial.write_record(TrialRecord(number, dict(self.log.history.proposals[number].values), "", "", started=time.time()))
         record = trial.record
         if record.training == "running":  # it did not end by itself
             record.training, record.ended = ("failed" if lost else "stopped"), time.time()

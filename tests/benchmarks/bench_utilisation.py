@@ -79,6 +79,7 @@ def run() -> list[Result]:
     results = []
     for at_once in SECONDS:
         ours, ideal = _utilisation(at_once)
+        print(f"{at_once} at a time: busy for {ours:.3f} of the time, without orchestration {ideal:.3f}", flush=True)
         name = f"utilisation, {at_once} trials at a time"
         results.append(Result(name, ours, ideal, "no orchestration", "share", ours / ideal, machine()))
     return results
