@@ -10,10 +10,8 @@ from __future__ import annotations
 import heapq
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from orchestrator.cluster.ray_cluster import prepare_environment
@@ -23,56 +21,16 @@ prepare_environment()
 import ray  # noqa: E402
 
 from orchestrator.cli.progress import ProgressDisplay  # noqa: E402
-from orchestrator.execution.dispatcher import Message  # noqa: E402
 from orchestrator.execution.run import run_study  # noqa: E402
-from orchestrator.records.folders import StudyFolder, SweepRecord, WorkFolder  # noqa: E402
-from search_spaces.study import Study, make_study  # noqa: E402
-from tests.benchmarks.instant import InstantTrial, instant_sweep, no_features  # noqa: E402
+from orchestrator.records.folders import StudyFolder, WorkFolder  # noqa: E402
+from search_spaces.study import make_study  # noqa: E402
+from tests.benchmarks.instant import no_features  # noqa: E402
 from tests.benchmarks.record import Result, machine  # noqa: E402
+from tests.benchmarks.sleeping import IMAGES, REPORTS, SECONDS, SleepingTrial, sleeping_sweep  # noqa: E402
 from tests.conftest import tiny_fields  # noqa: E402
-from trainables.randomness import uniform  # noqa: E402
 from trainables.training import metrics_log  # noqa: E402
-from trainables.training.progress import Progress  # noqa: E402
 
-REPORTS, IMAGES = 27, 128  # reports of a whole trial, images between two
-SECONDS = {16: 2.0, 64: 6.0}  # of one report, by trials at a time
 TRIALS_PER_WORKER = 6
-
-
-class SleepingGroup:
-    """Stands for workers that need the same time for each report; of 27 reports, ASHA lets most trials have one."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
-        self._folder, self._images = folder, 0
-        self._level = float(uniform(0, "sleeping trial", int(folder.name), 1)[0])
-
-    def next_message(self) -> Message:
-        time.sleep(self._seconds)
-        self._images += IMAGES
-        score = (1.0 + self._level) * (1.0 + IMAGES / self._images)
-        row = {"loss": 1.0, "interim_fd_probe": score, "images_per_second": 1.0, "train_seconds": 0.0}
-        metrics_log.append(self._folder, {"images": self._images, "time": time.time(), **row})
-        return Message(0, Progress(self._images, row, self._images == REPORTS * IMAGES))
-
-    def close(self) -> None:
-        pass
-
-
-class SleepingTrial(InstantTrial):
-    """A trial of the platform, but for its training."""
-
-    def setup(self, config: dict[str, Any], study: Study, **known: Any) -> None:  # type: ignore[override]
-        self.group = SleepingGroup(SECONDS[study.compute.concurrent_trials])
-        super().setup(config, study, **known)
-
-
-def sleeping_sweep(root: str, number: int, *rest: Any) -> SweepRecord:
-    """Half a report long."""
-    time.sleep(SECONDS[64 if "at-64" in root else 16] / 2)
-    return instant_sweep(root, number, *rest)
 
 
 def run() -> list[Result]:
