@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.distributions import AnyDistribution, Distribution, Scalar
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 Space = dict[str, AnyDistribution]
 
 
-def suggest(space: Mapping[str, Distribution], trial: optuna.trial.BaseTrial) -> dict[str, Scalar]:
-    """Values for every path whose conditions hold, in the order of the conditions."""
+def choose(space: Mapping[str, Distribution], value_of: Callable[[str], Scalar]) -> dict[str, Scalar]:
+    """Values for every path whose conditions hold, asked for in the order of the conditions."""
     chosen: dict[str, Scalar] = {}
     for path in in_order(space):
         if space[path].applies(chosen):
-            chosen[path] = space[path].suggest(trial, path)
+            chosen[path] = value_of(path)
     return chosen
+
+
+def suggest(space: Mapping[str, Distribution], trial: optuna.trial.BaseTrial) -> dict[str, Scalar]:
+    """Values that an Optuna trial suggests for every path whose conditions hold."""
+    return choose(space, lambda path: space[path].suggest(trial, path))
 
 
 def in_order(space: Mapping[str, Distribution]) -> list[str]:

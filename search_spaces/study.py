@@ -113,11 +113,16 @@ class Study(Settings):
         return self.search.sampler.points if isinstance(self.search.sampler, Grid) else 0
 
     @property
+    def most_proposals(self) -> float:
+        """The given points and every combination of a grid; infinite for other samplers."""
+        if not self.grid_points:
+            return math.inf
+        return len(self.search.points) + math.prod(len(axis.grid(self.grid_points)) for axis in self.space.values())
+
+    @property
     def trials_wanted(self) -> int:
         """Trials after which the study is done: `search.trials`, or every point of a smaller grid."""
-        if not self.grid_points:
-            return self.search.trials
-        return min(self.search.trials, math.prod(len(axis.grid(self.grid_points)) for axis in self.space.values()))
+        return int(min(self.search.trials, self.most_proposals))
 
     @cached_property
     def feasibility(self) -> Feasibility:

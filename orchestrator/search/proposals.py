@@ -29,21 +29,13 @@ def propose(view: OptunaView, number: int, history: History) -> Proposal:
     match study.search.sampler:
         case Grid(points=count):
             drawn = _grid_point(study, count, number - len(points)) if number >= len(points) else _first_values(study)
-            return Proposal(number, _chosen(study, {**drawn, **given}))
+            return Proposal(number, spaces.choose(study.space, {**drawn, **given}.__getitem__))
         case Qmc():
-            return Proposal(number, _chosen(study, {**_sobol_point(study, number), **given}))
+            return Proposal(number, spaces.choose(study.space, {**_sobol_point(study, number), **given}.__getitem__))
         case CmaEs(population=population):
             drawn, attributes = draw_cma(study, number, population, history)
-            return Proposal(number, _chosen(study, {**drawn, **given}), attributes)
+            return Proposal(number, spaces.choose(study.space, {**drawn, **given}.__getitem__), attributes)
     return _ask_optuna(view, number, history, given)
-
-
-def grid_size(study: Study) -> int | None:
-    """Number of combinations of a grid with the given points; None for other samplers."""
-    sampler = study.search.sampler
-    if not isinstance(sampler, Grid):
-        return None
-    return len(study.search.points) + int(np.prod([len(d.grid(sampler.points)) for d in study.space.values()]))
 
 
 def _ask_optuna(view: OptunaView, number: int, history: History, given: dict[str, Scalar]) -> Proposal:
@@ -93,12 +85,3 @@ def _sobol_point(study: Study, number: int) -> dict[str, Any]:
 
 def _first_values(study: Study) -> dict[str, Any]:
     return {path: axis.extremes()[0] for path, axis in study.space.items()}
-
-
-def _chosen(study: Study, drawn: dict[str, Any]) -> dict[str, Scalar]:
-    """Of values for all axes, those whose conditions hold."""
-    chosen: dict[str, Scalar] = {}
-    for path in spaces.in_order(study.space):
-        if study.space[path].applies(chosen):
-            chosen[path] = drawn[path]
-    return chosen

@@ -20,10 +20,10 @@ from orchestrator.search import history as events
 from orchestrator.search.early_stopping import Report, rule_for
 from orchestrator.search.history import History, Learnt, Proposal
 from orchestrator.search.optuna_study import OptunaView
-from orchestrator.search.proposals import grid_size, propose
+from orchestrator.search.proposals import propose
 from orchestrator.search.search_log import SearchLog
 from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
-from search_spaces.space import in_order
+from search_spaces.space import choose
 from search_spaces.study import Study
 from trainables.errors import ConfigError, UserError
 
@@ -140,8 +140,8 @@ class StudySearch(Searcher):
     @property
     def done(self) -> bool:
         """Whether every trial that is wanted has been proposed and trained."""
-        proposed, size = len(self._history.proposals), grid_size(self._study)
-        enough = proposed - len(self._history.impossible) >= self._study.search.trials or (size is not None and proposed >= size)
+        proposed = len(self._history.proposals)
+        enough = proposed - len(self._history.impossible) >= self._study.search.trials or proposed >= self._study.most_proposals
         return enough and not self._unfinished
 
     def _next(self) -> Proposal | str | None:
@@ -206,11 +206,8 @@ def learnt_from(study: Study, earlier: Study, ended: Iterable[tuple[TrialRecord,
 
 def _within(study: Study, values: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values that this study searches; None where one is missing or outside its range."""
-    chosen: dict[str, Any] = {}
-    for path in in_order(study.space):
-        axis = study.space[path]
-        if axis.applies(chosen):
-            if path not in values or not axis.contains(values[path]):
-                return None
-            chosen[path] = values[path]
-    return chosen
+    try:
+        chosen = choose(study.space, values.__getitem__)
+    except KeyError:
+        return None
+    return chosen if all(study.space[path].contains(value) for path, value in chosen.items()) else None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.execution.outcomes import Outcomes
+from orchestrator.execution.run import _StudyRun
+from orchestrator.execution.sweep_tasks import Outcome
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord, WorkFolder
 from orchestrator.records.retry import let_run_again
 from orchestrator.records.usage import UsageClock
+from orchestrator.search.verdicts import COMPLETE
 from search_spaces.study import make_study
 from tests.conftest import tiny_fields
 from trainables.training import metrics_log
@@ -70,3 +74,16 @@ def test_a_budget_counts_what_ran_over_all_runs_and_no_downtime(folder: StudyFol
     now += 7_200.0  # the machine slept
     later.tick(training=1)
     assert later.used.hours < 0.53
+
+
+def test_a_sweep_that_ends_just_as_it_is_given_up_counts_as_done(folder: StudyFolder) -> None:
+    trial, notes = folder.trial(5), []
+    run = object.__new__(_StudyRun)
+    run.folder, run.outcomes = folder, Outcomes(STUDY, folder)
+    run.study, run.ray = STUDY, SimpleNamespace(check=lambda: None)
+    run.display, run.tracker = SimpleNamespace(note=notes.append, update=lambda _: None), SimpleNamespace(touch=lambda _: None)
+    run.metrics = SimpleNamespace(update=lambda *_: None)
+    run.sweeps = SimpleNamespace(waiting=0, collect=lambda _: [Outcome(5, SweepRecord("fd_probe", error="took longer than ..."))])
+    trial.write_sweep(SweepRecord("fd_probe", [POINT]))
+    run._gather(0.0)
+    assert run.outcomes.verdicts[5].state == COMPLETE and trial.sweep.best == POINT and not any("failed" in note for note in notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def test_a_trial_that_is_stopped_before_the_end_of_what_it_reuses_is_cut_back(fi
     trial.cleanup()
     kept = actor(study_of("third"), tmp_path)
     assert scores(reports(kept)) == scores(first)  # what the store has is what it had
+
+
+def test_a_sweep_task_that_is_run_again_after_its_last_write_gives_what_it_wrote(first, tmp_path: Path) -> None:
+    study, folder = study_of("first"), WorkFolder(tmp_path).study("first").trial(0)
+    task = (str(folder.root), 0, study.sweep.model_dump_json(), False, str(tmp_path / "runs/cache"), 1, 0.0)
+    record = run_sweep(*task)
+    shutil.rmtree(folder.root / "snapshots")  # an earlier task may have dropped what it no longer needed
+    assert run_sweep(*task) == record and record.best
 
 
 def test_a_resumed_trial_reports_what_has_not_been_decided_and_nothing_twice(tmp_path: Path) -> None:

@@ -135,6 +135,12 @@ def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
     assert len({tuple(p.values()) for p in proposed}) == len(proposed) == 4
 
 
+def test_given_points_of_a_grid_are_counted(tmp_path: Path) -> None:
+    point = {"weighting.gamma": 5.0, "optimiser.lr": 0.02}
+    study = study_of({"trials": 99, "sampler": {"kind": "grid", "points": 2}, "points": [point]})
+    assert study.trials_wanted == len(Session(study, tmp_path / "j").run(99)) == 5
+
+
 def ended_trials(session: Session, macs: float = 1.0) -> list[tuple[TrialRecord, SweepRecord]]:
     """Records of a session's trials, as their folders would hold them."""
     found = []
@@ -370,6 +376,16 @@ def test_no_trial_begins_when_the_budget_is_spent(tmp_path: Path) -> None:
     assert len(session.run(3)) == 3
     session.spent = True
     assert session.run(3) == []
+
+
+def test_more_trials_can_be_asked_for_after_impossible_ones(tmp_path: Path) -> None:
+    space = {"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96]}  # 64 with 96 is impossible
+    zero = lambda _: (0.0,)  # noqa: E731
+    first = Session(study_of({"trials": 6, "sampler": "random"}, space), tmp_path / "raised")
+    assert len(first.run(99, zero)) == 6 and first.impossible
+    more = study_of({"trials": 12, "sampler": "random"}, space)
+    later = Session(more, tmp_path / "raised", first.verdicts).run(99, zero)
+    assert len(later) == 6 and Session(more, tmp_path / "at-once").run(99, zero)[6:] == later
 
 
 def test_relative_bounds_refer_to_the_base() -> None:
