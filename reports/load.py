@@ -137,5 +137,5 @@ def _ema_point(point: dict[str, Any], solver: str, metric: str) -> EmaPoint | No
         return None
     return EmaPoint(
         point["sigma_rel"], point["metrics"][metric], point["profile_error"], point["standard_error"], point["images"],
-        point["guidance_weight"], point["guide_sigma_rel"], solver, point["metrics"],
+        point["guidance_weight"], point["guide_sigma_rel"], solver, point["metrics"], point.get("feature_hash", ""),
     )

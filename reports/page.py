@@ -94,8 +94,8 @@ def _samples(results: StudyResults) -> list[tuple[str, TrialResult, str]]:
 
 def _warnings(results: StudyResults) -> Any:
     """What a reader must know before believing a number."""
-    if results.missing:
-        yield results.missing_text[:1].upper() + results.missing_text[1:]
+    for warning in results.warnings:
+        yield warning[:1].upper() + warning[1:]
     if results.status == "RUNNING":
         yield "The study is still running: these are the results so far."
     if results.ranked:

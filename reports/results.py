@@ -23,6 +23,7 @@ class EmaPoint:
     guide_sigma_rel: float | None = None
     solver: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    feature_hash: str = ""  # of the feature network
 
 
 @dataclass
@@ -75,6 +76,11 @@ class TrialResult:
         if any(code["dirty"] for code in codes):
             return f"the code had uncommitted changes ({CHANGES} of its run in MLflow)"
         return "it was trained by several commits" if len({code["commit"] for code in codes}) > 1 else ""
+
+    @property
+    def feature_hash(self) -> str:
+        """Of the feature network that its score was made with; empty where it was not recorded."""
+        return next((p.feature_hash for p in self.ema if p.distance == self.best), "")
 
     @property
     def ema_curve(self) -> list[EmaPoint]:
@@ -149,6 +155,24 @@ class StudyResults:
             return ""
         numbers = ", ".join(map(str, self.missing))
         return f"trials {numbers} are not in MLflow, so that no variant can be called the best: write them with: {track_again(self.name)}"
+
+    @property
+    def features_text(self) -> str:
+        """What to do about scores by different feature networks; empty where all are by one."""
+        by_network: dict[str, list[int]] = {}
+        for trial in self.trials:
+            if trial.feature_hash:
+                by_network.setdefault(trial.feature_hash, []).append(trial.number)
+        if len(by_network) < 2:
+            return ""
+        groups = "; ".join("trials " + ", ".join(map(str, numbers)) for numbers in by_network.values())
+        return (f"{self.metric} was computed with {len(by_network)} different feature networks ({groups}), so that these groups cannot be "
+                f"compared: delete sweep.json in the folders of one group, and run the study again to score them with the present network")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes its ranking wrong."""
+        return [text for text in (self.missing_text, self.features_text) if text]
 
     @cached_property
     def front(self) -> list[TrialResult]:

@@ -36,8 +36,8 @@ def summary_lines(results: StudyResults) -> list[str]:
     """The outcome of a study in a few lines."""
     counts = {status: sum(t.status == status for t in results.trials) for status in ("completed", "stopped", "failed", "infeasible")}
     lines = [f"study {results.name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n)]
-    if results.missing:
-        return [*lines, f"warning: {results.missing_text}"]
+    if results.warnings:
+        return [*lines, *(f"warning: {warning}" for warning in results.warnings)]
     if results.ranked:
         best = results.ranked[0]
         lines.append(f"best variant:  trial {best.number} ({best.label})")

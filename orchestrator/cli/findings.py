@@ -45,7 +45,7 @@ def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
     if format_ == "parquet" and output is None:
         raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
     loaded = _load(study, WorkFolder(workdir), tracking_uri, samples=False)
-    _warn_of_missing(loaded)
+    _warn(loaded)
     content = render(loaded, format_)
     if output:
         from trainables.files import atomic
@@ -62,7 +62,7 @@ def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri
 
     work = WorkFolder(workdir)
     loaded = _load(study, work, tracking_uri)
-    _warn_of_missing(loaded)
+    _warn(loaded)
     typer.echo(write_page(loaded, work.study(study).report))
 
 
@@ -160,9 +160,9 @@ def _ended(folder: StudyFolder) -> list[int]:
     return [t.number for t in folder.trials() if t.record.training in ("failed", "infeasible") or t.sweep is not None]
 
 
-def _warn_of_missing(loaded: StudyResults) -> None:
-    if loaded.missing:
-        typer.echo(f"warning: {loaded.missing_text}", err=True)
+def _warn(loaded: StudyResults) -> None:
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _uri(work: WorkFolder, tracking_uri: str | None) -> str:

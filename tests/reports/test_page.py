@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,16 @@ def test_what_cannot_be_reproduced_and_what_was_reused_is_said() -> None:
     found = json.loads(render(study, "json"))
     assert found[0]["reused"]["trial"] == 4 and found[1]["provenance"][0]["data"]["hash"] == "abc"
     assert found[0]["cannot_be_reproduced_from_commit"] == "" and "uncommitted" in found[1]["cannot_be_reproduced_from_commit"]
+
+
+def test_scores_by_different_feature_networks_are_not_compared() -> None:
+    study = results()
+    for trial, network in zip(study.trials, ("aa", "aa", "bb", ""), strict=True):
+        trial.ema = [replace(point, feature_hash=network) for point in trial.ema]
+    assert "2 different feature networks (trials 0, 1; trials 2)" in render_page(study)
+    assert not any("best variant" in line for line in summary_lines(study)) and any("sweep.json" in line for line in summary_lines(study))
+    study.trials[2].ema = study.trials[0].ema
+    assert not study.warnings
 
 
 def test_an_optimum_at_the_edge_is_pointed_out() -> None:
