@@ -24,7 +24,7 @@ from trainables.recipe import Evaluation, Recipe
 
 # Version of everything that the loop computes and no method does: steps, averages, intermediate scores. A test compares them with a
 # stored trace and says when to raise it; results of other versions are then no longer taken over.
-NUMERICS = 1
+NUMERICS = 2
 
 # Fields of `evaluation` that sweeps alone look at. The others decide intermediate scores, and with them early stopping.
 _OF_SWEEPS = ("also", "sample_metrics", "samples", "compile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from trainables.networks.modules.denoiser import Denoiser
@@ -20,31 +21,58 @@ class Batch:
     labels: Tensor | None  # [N,classes], one-hot
     log_snr: Tensor  # [N]
     weight: Tensor  # [N], on the squared error of the network's target
+    correction: Tensor  # [N], on the whole loss: how much an image counts in the mean, whatever its loss consists of
 
     def __len__(self) -> int:
         return len(self.clean)
 
-    def weighted(self, weight: Tensor) -> Batch:
-        """The same images with other weights [N]."""
-        return replace(self, weight=weight)
+    def corrected(self, factor: Tensor) -> Batch:
+        """The same images, counting by a further factor [N]."""
+        return replace(self, correction=self.correction * factor)
+
+    def unweighted(self) -> Batch:
+        """The same images with weight and correction 1."""
+        ones = torch.ones_like(self.weight)
+        return replace(self, weight=ones, correction=ones)
 
     def select(self, chosen: Tensor | slice) -> Batch:
         """The images at some places."""
         labels = self.labels[chosen] if self.labels is not None else None
-        return Batch(self.first, self.clean[chosen], self.noise[chosen], labels, self.log_snr[chosen], self.weight[chosen])
+        return Batch(
+            self.first, self.clean[chosen], self.noise[chosen], labels, self.log_snr[chosen], self.weight[chosen], self.correction[chosen]
+        )
 
     def split(self, size: int) -> list[Batch]:
         """Parts of at most `size` images."""
         return [self.select(slice(i, i + size)) for i in range(0, len(self), size)]
 
 
-def image_losses(model: nn.Module, denoiser: Denoiser, batch: Batch, arithmetic: Arithmetic, head: nn.Module | None = None) -> Tensor:
-    """Weighted squared error per image [N], summed over pixels as in EDM2; `model` is the denoiser or its parallel wrapper."""
+@dataclass(frozen=True)
+class Losses:
+    """Of some images, float32 [N] each; sums over pixels, as in EDM2."""
+
+    total: Tensor  # correction * (weight * error / e^u + u * pixels), u = 0 without learned uncertainty: what training lowers the mean of
+    fit: Tensor  # correction * weight * error / e^u, without gradient
+    error: Tensor  # squared error of the network's target, without gradient
+
+    @staticmethod
+    def join(parts: list[Losses]) -> Losses:
+        """Those of several parts of a batch, without gradient."""
+        return Losses(
+            torch.cat([p.total.detach() for p in parts]), torch.cat([p.fit for p in parts]), torch.cat([p.error for p in parts])
+        )
+
+
+def image_losses(model: nn.Module, denoiser: Denoiser, batch: Batch, arithmetic: Arithmetic, head: nn.Module | None = None) -> Losses:
+    """The losses of each image; `model` is the denoiser or its parallel wrapper, `head` the learned uncertainty u(log SNR)."""
     noisy, wanted = denoiser.corrupt(batch.clean, batch.noise, batch.log_snr)
     with arithmetic.autocast(noisy.device.type):
         output = model(noisy, batch.log_snr, batch.labels)
-    loss = batch.weight * (output.float() - wanted).square().flatten(1).sum(1)
+    error = (output.float() - wanted).square().flatten(1).sum(1)
+    loss = batch.weight * error
+    fit = loss
     if head is not None:
         u = head(batch.log_snr)
-        loss = loss / u.exp() + u * wanted[0].numel()
-    return loss
+        fit = loss / u.exp()
+        loss = fit + u * wanted[0].numel()
+    return Losses(batch.correction * loss, (batch.correction * fit).detach(), error.detach())

@@ -94,7 +94,7 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, arithmetic: Arithmetic, l
             continue
         halves = []
         for part in chosen.chunk(2):
-            loss = image_losses(denoiser, denoiser, batch.select(part), arithmetic).mean()
+            loss = image_losses(denoiser, denoiser, batch.select(part), arithmetic).total.mean()
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             flat = [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, gradients, strict=True)]
             halves.append(torch.cat(flat))

@@ -13,7 +13,7 @@ from trainables.training.ranks import Ranks
 
 
 class Inputs:
-    """The endless stream of training images with their noise, levels and weights."""
+    """The endless stream of training images with their noise, levels, weights and corrections."""
 
     def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks) -> None:
         self._recipe, self._data, self._ranks = recipe, data, ranks
@@ -27,16 +27,15 @@ class Inputs:
         first = images + self._ranks.rank * count
         positions = self._shuffle(first, count)
         clean = self._data.whitened(positions).to(device)
-        levels, correction = self.draws.draw(first, count, clean)
+        levels, own = self.draws.draw(first, count, clean)
         log_snr = torch.from_numpy(levels).to(device)
         weight = recipe.weighting.weight(log_snr, recipe.target)
-        if correction is not None:
-            weight = weight * torch.from_numpy(correction).to(device)
+        correction = torch.ones_like(log_snr) if own is None else torch.from_numpy(own).to(device)
         if recipe.importance_base is not None:
-            weight = weight * (recipe.importance_base.log_prob(log_snr) - recipe.schedule.log_prob(log_snr)).exp()
+            correction = correction * (recipe.importance_base.log_prob(log_snr) - recipe.schedule.log_prob(log_snr)).exp()
         noise = normal(recipe.seed, "training noise", first, count, self._data.shape).to(device)
         labels = one_hot(torch.from_numpy(self._data.labels[positions]).to(device), self._data.classes)
         if labels is not None and recipe.label_dropout:
             kept = uniform(recipe.seed, "label dropout", first, count) >= recipe.label_dropout
             labels = labels * torch.from_numpy(kept).to(device)[:, None]
-        return Batch(first, clean, noise, labels, log_snr.float(), weight.float())
+        return Batch(first, clean, noise, labels, log_snr.float(), weight.float(), correction.float())

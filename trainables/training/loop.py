@@ -14,7 +14,7 @@ from trainables.errors import ConfigError, TrainingFailed, UserError
 from trainables.recipe import Recipe
 from trainables.stage_key import stage_key
 from trainables.training import checkpoint
-from trainables.training.batch import Batch
+from trainables.training.batch import Batch, Losses
 from trainables.training.beside import Step, start_beside
 from trainables.training.checkpoint import Counters
 from trainables.training.diagnostics import Diagnostics
@@ -115,10 +115,10 @@ class Run:
         batch = self.inputs.batch(images)
         step = Step(self.model.denoiser, batch, images // self.recipe.duration.batch_size, self.ranks, self.recipe.arithmetic)
         afterwards = [beside.before_step(step) for beside in self.beside.values()]
-        batch = self._weighted(batch)
+        batch = self._corrected(batch)
         self.diagnostics.before_step(batch, images)
-        losses = self.ranks.gather(self.model.backward(batch))
-        if math.isfinite(value := losses.mean().item()):
+        losses = self.model.backward(batch)
+        if math.isfinite(value := self.ranks.gather(losses.total).mean().item()):
             self._observe(value, losses, batch)
         else:
             self._skip_nonfinite()
@@ -127,21 +127,21 @@ class Run:
             if after:
                 after()
 
-    def _weighted(self, batch: Batch) -> Batch:
+    def _corrected(self, batch: Batch) -> Batch:
         """With the factors that are learned beside the loop."""
         for beside in self.beside.values():
             factor = beside.factor(batch.log_snr.double().cpu().numpy())
             if factor is not None:
-                batch = batch.weighted(batch.weight * torch.from_numpy(factor).to(batch.weight))
+                batch = batch.corrected(torch.from_numpy(factor).to(batch.correction))
         return batch
 
-    def _observe(self, mean: float, losses: Tensor, batch: Batch) -> None:
+    def _observe(self, mean: float, losses: Losses, batch: Batch) -> None:
         """Take in the losses of all ranks."""
         pixels, draws = math.prod(self.data.shape), self.inputs.draws
         self.losses.append(mean / pixels)
         if draws.observes_losses or self.diagnostics.wanted:
             levels = self.ranks.gather(batch.log_snr).double().cpu().numpy()
-            observed = losses.double().cpu().numpy()
+            observed = self.ranks.gather(losses.fit).double().cpu().numpy()
             self.diagnostics.observe(levels, observed / pixels)
             draws.observe(levels, observed)
 

@@ -15,7 +15,7 @@ from trainables.networks.modules.magnitude import project_weights
 from trainables.optimisers.optimiser_state import optimiser_tensors
 from trainables.randomness import torch_seed
 from trainables.recipe import Recipe
-from trainables.training.batch import Batch, image_losses
+from trainables.training.batch import Batch, Losses, image_losses
 from trainables.training.ranks import Ranks
 
 
@@ -48,8 +48,8 @@ class Model:
             torch.manual_seed(torch_seed(self._recipe.seed, f"dropout/{self._ranks.rank}", images))
         self.optimiser.param_groups[0]["lr"] = self._recipe.optimiser.learning_rate(images)
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Gradients of the mean loss over the global batch, in parts of at most `micro_batch` images; the losses [count]."""
+    def backward(self, batch: Batch) -> Losses:
+        """Gradients of the mean loss over the global batch, in parts of at most `micro_batch` images; the losses, detached."""
         settings = self._recipe.arithmetic
         parts = batch.split(settings.micro_batch or len(batch))
         losses = []
@@ -58,13 +58,13 @@ class Model:
             wait = contextlib.nullcontext() if last or self._ranks.world == 1 else self._parallel.no_sync()  # type: ignore[operator]
             with wait:
                 loss = image_losses(self._parallel, self.denoiser, part, settings, self.head)
-                (loss.sum() * (settings.loss_scaling / len(batch))).backward()
-            losses.append(loss.detach())
+                (loss.total.sum() * (settings.loss_scaling / len(batch))).backward()
+            losses.append(loss)
         if settings.loss_scaling != 1.0:
             torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], settings.loss_scaling)
         if self.head:
             self._ranks.average_gradients(self.head)
-        return torch.cat(losses)
+        return Losses.join(losses)
 
     def zero_nonfinite_gradients(self) -> None:
         """As EDM2 does."""

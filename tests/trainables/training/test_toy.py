@@ -105,7 +105,7 @@ def excess_after_training(policy, wrong: tuple[int, ...], seed: int, steps: int 
         clean = normal(1, "data", first, batch, (2, 1, 1))
         levels, _ = draws.draw(first, batch, clean)
         log_snr = torch.from_numpy(levels).float()
-        batch_now = Batch(first, clean, torch.zeros_like(clean), None, log_snr, torch.ones_like(log_snr))
+        batch_now = Batch(first, clean, torch.zeros_like(clean), None, log_snr, torch.ones_like(log_snr), torch.ones_like(log_snr))
         after = [b.before_step(Step(denoiser, batch_now, step, Ranks(), Arithmetic())) for b in beside.values()]
         noisy, goal = denoiser.corrupt(clean, normal(1, "noise", first, batch, (2, 1, 1)), log_snr)
         loss = (denoiser(noisy, log_snr) - goal).square().flatten(1).mean(1).mean()

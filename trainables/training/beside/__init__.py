@@ -38,7 +38,7 @@ class Beside(abc.ABC):
         """Called before each optimiser step; what it returns is called after it."""
 
     def factor(self, log_snr: np.ndarray) -> np.ndarray | None:
-        """Factor on the loss weights [N], where this is what is learned."""
+        """Factor on the losses [N], where this is what is learned."""
         return None
 
     def state(self) -> dict[str, Tensor]:

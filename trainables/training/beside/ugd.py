@@ -29,7 +29,7 @@ class BucketWeights(Beside):
     def before_step(self, step: Step) -> None:
         if step.index % self._settings.every:
             return
-        batch = step.batch.weighted(torch.ones_like(step.batch.log_snr))
+        batch = step.batch.unweighted()
         gram, seen = torch.zeros(BUCKETS, BUCKETS), torch.zeros(BUCKETS)
         gradients = {b: g.mean(0) for b, g in bucket_gradients(step.denoiser, batch, step.arithmetic).items()}
         for a, ga in gradients.items():
