@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainables.data import ImageData
 from trainables.metrics.features import Extracted, Features
@@ -93,6 +94,10 @@ class Evaluator:
         was_training = denoiser.training
         denoiser.eval()
         purpose = f"evaluation noise/{latents}" if latents else "evaluation noise"
+
+        def fresh_noise(step: int) -> Tensor:
+            return normal(self.settings.seed, f"{purpose}/step {step}", first, count, self.data.shape).to(device)
+
         noise = normal(self.settings.seed, purpose, first, count, self.data.shape).to(device)
         labels = None
         if self.data.classes:
@@ -101,7 +106,7 @@ class Evaluator:
         if guidance.by == "weaker" and weaker is None:
             guidance = Guidance()  # while training, the earlier average that would guide is not at hand
         with autocast(self.settings.precision, device.type):
-            images = self.settings.sampler.sample(guided(guidance, denoiser, labels, weaker), noise)
+            images = self.settings.sampler.sample(guided(guidance, denoiser, labels, weaker), noise, fresh_noise)
         denoiser.train(was_training)
         return self.data.raw(images / SIGMA_DATA)
 

@@ -10,7 +10,7 @@ from trainables.sampling.edm_steps import AlongEdmSteps
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.sampling.sampler import Denoise
+    from trainables.sampling.sampler import Denoise, FreshNoise
 
 
 class Ddim(AlongEdmSteps):
@@ -18,7 +18,7 @@ class Ddim(AlongEdmSteps):
 
     kind: Literal["ddim"] = "ddim"
 
-    def sample(self, denoise: Denoise, noise: Tensor) -> Tensor:
+    def sample(self, denoise: Denoise, noise: Tensor, fresh_noise: FreshNoise | None = None) -> Tensor:
         steps, x = self.start(noise)
         for now, following in itertools.pairwise(steps):
             clean = denoise(x, now)

@@ -9,7 +9,7 @@ from trainables.sampling.edm_steps import AlongEdmSteps
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.sampling.sampler import Denoise
+    from trainables.sampling.sampler import Denoise, FreshNoise
 
 
 class DpmSolver(AlongEdmSteps):
@@ -17,7 +17,7 @@ class DpmSolver(AlongEdmSteps):
 
     kind: Literal["dpm_solver"] = "dpm_solver"
 
-    def sample(self, denoise: Denoise, noise: Tensor) -> Tensor:
+    def sample(self, denoise: Denoise, noise: Tensor, fresh_noise: FreshNoise | None = None) -> Tensor:
         import torch
 
         steps, x = self.start(noise)

@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.errors import ConfigError
 from trainables.sampling.sampler import Sampler
@@ -23,16 +23,25 @@ class AlongEdmSteps(Sampler, abc.ABC):
     sigma_max: float = Field(80.0, gt=0, description="first noise level")
     rho: float = Field(7.0, gt=0, description="how much the levels crowd towards sigma_min")
 
+    @model_validator(mode="after")
+    def _goes_down(self) -> AlongEdmSteps:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min must be below sigma_max, and {self.sigma_min:g} is not below {self.sigma_max:g}")
+        return self
+
     @property
-    def evaluations(self) -> int:
-        return self.num_steps
+    def levels(self) -> np.ndarray:
+        return self._steps()[:-1]
 
     def start(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """(noise levels [num_steps + 1] float64, first images)."""
         import torch
 
-        steps = torch.as_tensor(heun_sigma_steps(self.num_steps, self.sigma_min, self.sigma_max, self.rho), device=noise.device)
+        steps = torch.as_tensor(self._steps(), device=noise.device)
         return steps, noise * steps[0].to(noise.dtype)
+
+    def _steps(self) -> np.ndarray:
+        return heun_sigma_steps(self.num_steps, self.sigma_min, self.sigma_max, self.rho)
 
 
 def heun_sigma_steps(num_steps: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> np.ndarray:

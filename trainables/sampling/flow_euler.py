@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import Field
 
 from trainables.sampling.sampler import Sampler
@@ -12,7 +13,7 @@ from trainables.sampling.sampler import Sampler
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.sampling.sampler import Denoise
+    from trainables.sampling.sampler import Denoise, FreshNoise
 
 _SIGMA_DATA = 0.5
 
@@ -26,14 +27,14 @@ class FlowEuler(Sampler):
     t_max: float = Field(0.9999, gt=0, lt=1, description="first time; t = 1 is infinite noise")
 
     @property
-    def evaluations(self) -> int:
-        return self.num_steps
+    def levels(self) -> np.ndarray:
+        t = self._times()[:-1]
+        return _SIGMA_DATA * t / (1.0 - t)
 
-    def sample(self, denoise: Denoise, noise: Tensor) -> Tensor:
+    def sample(self, denoise: Denoise, noise: Tensor, fresh_noise: FreshNoise | None = None) -> Tensor:
         import torch
 
-        t = torch.linspace(1.0, 0.0, self.num_steps + 1, dtype=torch.float64, device=noise.device)
-        t = self.t_max * self.shift * t / (1.0 + (self.shift - 1.0) * t)
+        t = torch.as_tensor(self._times(), device=noise.device)
         x = noise * t[0].to(noise.dtype)  # unit-variance data; its share (1 - t_max) is negligible
         for now, following in itertools.pairwise(t):
             sigma = _SIGMA_DATA * now / (1.0 - now)
@@ -41,3 +42,8 @@ class FlowEuler(Sampler):
             velocity = (x - clean) / now.to(x.dtype)
             x = x + (following - now).to(x.dtype) * velocity
         return x * _SIGMA_DATA
+
+    def _times(self) -> np.ndarray:
+        """From t_max to 0, [num_steps + 1] float64."""
+        t = np.linspace(1.0, 0.0, self.num_steps + 1)
+        return self.t_max * self.shift * t / (1.0 + (self.shift - 1.0) * t)
