@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from trainables.method import searchable
+from trainables.networks.blocks import unet_blocks, unet_units
 from trainables.networks.network import Multipliers, Network, Resolutions, check_levels
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ class Adm(Network):
     channels_per_head: int = Field(64, ge=4, description="channels per attention head")
     dropout: float = searchable(0.1, low=0.0, high=0.3, ge=0, lt=1, description="dropout in the residual branch")
 
+    def units(self, resolution: int) -> dict[str, int]:
+        blocks = unet_blocks(self.channels, self.mult, self.blocks, self.attention, resolution)
+        return unet_units(blocks, self.channels_per_head)
+
     def check(self, resolution: int) -> None:
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
+        super().check(resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         from trainables.networks.modules.adm_unet import AdmUNet

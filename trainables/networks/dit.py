@@ -25,11 +25,16 @@ class Dit(Network):
     mlp_ratio: float = Field(4.0, ge=0.1, le=64, description="hidden features of the MLP per feature")
     dropout: float = searchable(0.0, low=0.0, high=0.2, ge=0, lt=1, description="dropout after attention and MLP")
 
+    def units(self, resolution: int) -> dict[str, int]:
+        roles = {"heads": self.heads, "mlp": int(self.width * self.mlp_ratio)}
+        return {f"blocks/{i}/{role}": count for i in range(self.depth) for role, count in roles.items() if count > 1}
+
     def check(self, resolution: int) -> None:
         if resolution % self.patch:
             raise ValueError(f"patches of {self.patch} pixels do not divide images of {resolution}")
         if self.width % (4 * self.heads) and (self.width % self.heads or self.width % 4):
             raise ValueError(f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}")
+        super().check(resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         from trainables.networks.modules.dit_transformer import DitTransformer

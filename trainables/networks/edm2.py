@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trainables.errors import ConfigError, did_you_mean
 from trainables.method import searchable
+from trainables.networks.blocks import unet_blocks, unet_units
 from trainables.networks.network import Multipliers, Network, Resolutions, check_levels
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ class Edm2(Network):
     cosine_attention: bool = Field(True, description="queries, keys and values of unit norm (configs C-G)")
     constant_channel: bool = Field(True, description="an input channel of ones in place of biases (configs C-G)")
 
+    def units(self, resolution: int) -> dict[str, int]:
+        blocks = unet_blocks(self.channels, self.mult, self.blocks, self.attention, resolution)
+        return unet_units(blocks, self.channels_per_head)
+
     def check(self, resolution: int) -> None:
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
+        super().check(resolution)
 
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         from trainables.networks.modules.edm2_unet import Edm2UNet

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from trainables.method import Method
+from trainables.networks.blocks import Widths, check_widths, head_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 class Network(Method, abc.ABC):
     """The module maps (noisy images [N,C,H,W] of unit variance, c_noise [N], labels [N,classes] or None) to F [N,C,H,W]."""
 
+    widths: Widths = Field(
+        {}, description="units that pruned blocks keep, for example {encoder/8_block0/hidden: 24}; blocks that are not named keep all"
+    )
+
+    def units(self, resolution: int) -> dict[str, int]:
+        """How many units a block's hidden layers have before any is removed, by name; `widths` may keep fewer. None by default."""
+        return {}
+
     @abc.abstractmethod
     def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
         """A freshly initialised module; random numbers come from torch's global generator, which the caller seeds."""
 
     def check(self, resolution: int) -> None:
-        """Raise ValueError where images of this resolution cannot pass through."""
+        """Raise ValueError where images of this resolution cannot pass through, or `widths` do not fit."""
+        check_widths(self.widths, self.units(resolution))
 
 
 Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)]  # of channels, by level
@@ -41,7 +51,7 @@ def check_levels(channels: int, mult: Sequence[int], attention: Sequence[int], c
         )
     for level, factor in enumerate(mult):
         width = channels * factor
-        heads = max(width // channels_per_head, 1)
+        heads = head_count(width, channels_per_head)
         if (resolution >> level in attention or level == len(mult) - 1) and width % heads:
             raise ValueError(
                 f"{width} channels cannot be shared among {heads} attention heads at resolution {resolution >> level}: "

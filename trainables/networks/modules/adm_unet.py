@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from trainables.networks.blocks import BlockShape, head_count, unet_blocks
+from trainables.networks.modules.group_norms import group_count, group_norm
+from trainables.networks.modules.units import Part, Prunable, Units
 
 
 class AdmShape(Protocol):
@@ -31,6 +36,9 @@ class AdmShape(Protocol):
     @property
     def dropout(self) -> float: ...
 
+    @property
+    def widths(self) -> Mapping[str, int]: ...
+
 
 class AdmUNet(nn.Module):
     """F(z; c_noise, labels)."""
@@ -45,35 +53,13 @@ class AdmUNet(nn.Module):
         if self.embed_label is not None:
             nn.init.normal_(self.embed_label.weight, std=1.0 / math.sqrt(classes))
 
-        def block(inputs: int, outputs: int, at: int, resample: str = "keep", attention: bool | None = None) -> Block:
-            wanted = at in settings.attention and resample == "keep" if attention is None else attention
-            return Block(inputs, outputs, embedding, resample, wanted, settings)
-
-        width, skips = widths[0], [widths[0]]
-        self.encoder = nn.ModuleDict({f"{resolution}_conv": nn.Conv2d(channels, width, 3, padding=1)})
-        for level, w in enumerate(widths):
-            at = resolution >> level
-            if level:
-                self.encoder[f"{at}_down"] = block(width, width, at, "down")
-                skips.append(width)
-            for i in range(settings.blocks):
-                self.encoder[f"{at}_block{i}"] = block(width, w, at)
-                width = w
-                skips.append(width)
-
+        self.encoder = nn.ModuleDict({f"{resolution}_conv": nn.Conv2d(channels, widths[0], 3, padding=1)})
         self.decoder = nn.ModuleDict()
-        for level, w in reversed(list(enumerate(widths))):
-            at = resolution >> level
-            if level == len(widths) - 1:
-                self.decoder[f"{at}_in0"] = block(width, width, at, attention=True)
-                self.decoder[f"{at}_in1"] = block(width, width, at, attention=False)
-            else:
-                self.decoder[f"{at}_up"] = block(width, width, at, "up")
-            for i in range(settings.blocks + 1):
-                self.decoder[f"{at}_block{i}"] = block(width + skips.pop(), w, at)
-                width = w
-        self.out_norm = group_norm(width)
-        self.out_conv = zeroed(nn.Conv2d(width, channels, 3, padding=1))
+        for shape in unet_blocks(settings.channels, settings.mult, settings.blocks, settings.attention, resolution):
+            side = self.encoder if shape.side == "encoder" else self.decoder
+            side[shape.name] = Block(shape, embedding, settings)
+        self.out_norm = group_norm(widths[0])
+        self.out_conv = zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
 
     def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
         embedding = positions(c_noise_N, self.frequencies).to(z_NCHW.dtype)
@@ -90,20 +76,26 @@ class AdmUNet(nn.Module):
         return self.out_conv(F.silu(self.out_norm(x)))
 
 
-class Block(nn.Module):
+class Block(Prunable):
     """A residual block with adaptive scale and shift; the last convolution and the attention's projection start at 0."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, resample: str, attention: bool, settings: AdmShape) -> None:
+    def __init__(self, shape: BlockShape, embedding: int, settings: AdmShape) -> None:
         super().__init__()
-        self.resample, self.dropout = resample, settings.dropout
-        self.heads = max(outputs // settings.channels_per_head, 1) if attention else 0
-        self.norm0, self.conv0 = group_norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.affine = nn.Linear(embedding, 2 * outputs)
-        self.norm1, self.conv1 = group_norm(outputs), zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        inputs, outputs = shape.inputs, shape.outputs
+        self.resample, self.dropout = shape.resample, settings.dropout
+        self.outputs = outputs
+        self.hidden = settings.widths.get(shape.unit("hidden"), outputs)
+        all_heads = head_count(outputs, settings.channels_per_head)
+        self.per_head = outputs // all_heads
+        self.heads = settings.widths.get(shape.unit("heads"), all_heads) if shape.attention else 0
+        self.norm0, self.conv0 = group_norm(inputs), nn.Conv2d(inputs, self.hidden, 3, padding=1)
+        self.affine = nn.Linear(embedding, 2 * self.hidden)
+        self.norm1, self.conv1 = group_norm(outputs, self.hidden), zeroed(nn.Conv2d(self.hidden, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
-        if attention:
-            self.norm2, self.qkv = group_norm(outputs), nn.Conv2d(outputs, 3 * outputs, 1)
-            self.proj = zeroed(nn.Conv2d(outputs, outputs, 1))
+        if self.heads:
+            attended = self.heads * self.per_head
+            self.norm2, self.qkv = group_norm(outputs), nn.Conv2d(outputs, 3 * attended, 1)
+            self.proj = zeroed(nn.Conv2d(attended, outputs, 1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         y = self.conv0(self._resample(F.silu(self.norm0(x))))
@@ -120,17 +112,18 @@ class Block(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="nearest") if self.resample == "up" else x
 
     def _attend(self, x: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        q, k, v = self.qkv(self.norm2(x)).reshape(n, self.heads, c // self.heads, 3, h * w).permute(3, 0, 1, 4, 2).unbind(0)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h, w))
+        n, _, h, w = x.shape
+        q, k, v = self.qkv(self.norm2(x)).reshape(n, self.heads, self.per_head, 3, h * w).permute(3, 0, 1, 4, 2).unbind(0)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, -1, h, w))
 
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Groups of at least 4 channels, at most 32 groups."""
-    groups = min(32, max(channels // 4, 1))
-    while channels % groups:
-        groups -= 1
-    return nn.GroupNorm(groups, channels, eps=1e-5)
+    def units(self) -> list[Units]:
+        rows = [Part(name, 0) for name in ("conv0.weight", "conv0.bias", "norm1.weight", "norm1.bias")]
+        rows += [Part(name, 0, outer=2) for name in ("affine.weight", "affine.bias")]  # scales, then shifts
+        found = [Units("hidden", self.hidden, tuple(rows), Part("conv1.weight", 1), group_count(self.outputs), "norm1.group_of")]
+        if self.heads:
+            made = tuple(Part(name, 0, inner=3 * self.per_head) for name in ("qkv.weight", "qkv.bias"))
+            found.append(Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head)))
+        return found
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

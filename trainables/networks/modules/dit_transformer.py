@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.networks.modules.adm_unet import positions
+from trainables.networks.modules.units import Part, Prunable, Units
 
 _FREQUENCIES = 256
 _TIME_SCALE = 250.0  # c_noise spans about -1.6 .. 1.1; the features were made for steps 0 .. 1000
@@ -35,6 +37,9 @@ class DitShape(Protocol):
     @property
     def dropout(self) -> float: ...
 
+    @property
+    def widths(self) -> Mapping[str, int]: ...
+
 
 class DitTransformer(nn.Module):
     """F(z; c_noise, labels); the output layer starts at zero."""
@@ -48,7 +53,7 @@ class DitTransformer(nn.Module):
         self.embed_noise = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.embed_label = nn.Linear(classes, width, bias=False) if classes else None
         self.register_buffer("places", grid_positions(width, self.side), persistent=False)
-        blocks = [Block(settings) for _ in range(settings.depth)]
+        blocks = [Block(settings, i) for i in range(settings.depth)]
         self.blocks = nn.ModuleList(blocks)
         self.out_norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.out_modulation = nn.Linear(width, 2 * width)
@@ -82,17 +87,20 @@ class DitTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
 
 
-class Block(nn.Module):
+class Block(Prunable):
     """Attention and MLP, each modulated and gated by the condition; at the start both are the identity."""
 
-    def __init__(self, settings: DitShape) -> None:
+    def __init__(self, settings: DitShape, number: int) -> None:
         super().__init__()
-        width, hidden = settings.width, int(settings.width * settings.mlp_ratio)
-        self.heads, self.dropout = settings.heads, settings.dropout
+        width = settings.width
+        self.hidden = settings.widths.get(f"blocks/{number}/mlp", int(width * settings.mlp_ratio))
+        self.heads, self.per_head = settings.widths.get(f"blocks/{number}/heads", settings.heads), width // settings.heads
+        self.dropout = settings.dropout
+        attended = self.heads * self.per_head
         self.norm0 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        self.qkv, self.proj = nn.Linear(width, 3 * attended), nn.Linear(attended, width)
+        self.mlp = nn.Sequential(nn.Linear(width, self.hidden), nn.GELU(approximate="tanh"), nn.Linear(self.hidden, width))
         self.modulation = nn.Linear(width, 6 * width)
 
     def forward(self, x_NLD: Tensor, condition_ND: Tensor) -> Tensor:
@@ -103,9 +111,16 @@ class Block(nn.Module):
         return x + gate1 * F.dropout(y, self.dropout, self.training)
 
     def _attend(self, x: Tensor) -> Tensor:
-        n, length, width = x.shape
-        q, k, v = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width))
+        n, length, _ = x.shape
+        q, k, v = self.qkv(x).reshape(n, length, 3, self.heads, self.per_head).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, -1))
+
+    def units(self) -> list[Units]:
+        made = tuple(Part(name, 0, outer=3, inner=self.per_head) for name in ("qkv.weight", "qkv.bias"))
+        return [
+            Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head)),
+            Units("mlp", self.hidden, (Part("mlp.0.weight", 0), Part("mlp.0.bias", 0)), Part("mlp.2.weight", 1)),
+        ]
 
 
 def grid_positions(width: int, side: int) -> Tensor:

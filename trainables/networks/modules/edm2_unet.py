@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.networks.blocks import BlockShape, head_count, unet_blocks
+from trainables.networks.modules.group_norms import PartialGroupRms, group_count, group_rms
 from trainables.networks.modules.magnitude import SILU_GAIN, MPConv, MPFourier, mp_cat, mp_silu, mp_sum, pixel_norm, rms_unit
+from trainables.networks.modules.units import Part, Prunable, Units
 
 _CLAMP = 256.0  # activations beyond this are cut, so that half precision never overflows
-_GROUPS = 32
 
 
 class Edm2Shape(Protocol):
@@ -66,6 +69,9 @@ class Edm2Shape(Protocol):
     @property
     def constant_channel(self) -> bool: ...
 
+    @property
+    def widths(self) -> Mapping[str, int]: ...
+
 
 class Pieces:
     """The elementary operations that the settings switch."""
@@ -75,8 +81,8 @@ class Pieces:
         self.preserving = settings.magnitude_preserving
         self.silu_gain = SILU_GAIN if self.preserving else 1.0
 
-    def conv(self, inputs: int, outputs: int, kernel: int = 0) -> MPConv:
-        return MPConv(inputs, outputs, kernel, self.settings.weight_norm)
+    def conv(self, inputs: int, outputs: int, kernel: int = 0, lost_inputs: int = 0) -> MPConv:
+        return MPConv(inputs, outputs, kernel, self.settings.weight_norm, lost_inputs)
 
     def gain(self) -> nn.Parameter | None:
         return nn.Parameter(torch.zeros([])) if self.settings.learned_gains else None
@@ -97,13 +103,7 @@ class Pieces:
 
     def pre_norm(self, x: Tensor) -> Tensor:
         """Group norm without mean or affine map, where the settings ask for it."""
-        if self.settings.normalisation != "group":
-            return x
-        n, c, h, w = x.shape
-        groups = min(_GROUPS, max(c // 4, 1))
-        while c % groups:
-            groups -= 1
-        return rms_unit(x.reshape(n, groups, -1), (2,)).reshape(n, c, h, w)
+        return group_rms(x) if self.settings.normalisation == "group" else x
 
 
 class Edm2UNet(nn.Module):
@@ -120,35 +120,12 @@ class Edm2UNet(nn.Module):
         self.embed_label = pieces.conv(classes, embedding) if classes else None
         self.out_gain = pieces.gain()
 
-        def block(inputs: int, outputs: int, at: int, *, flavour: Literal["enc", "dec"],
-                  resample: Literal["keep", "up", "down"] = "keep", attention: bool | None = None) -> Block:
-            wanted = at in settings.attention and resample == "keep" if attention is None else attention
-            return Block(inputs, outputs, embedding, flavour, resample, wanted, pieces)
-
-        width, skips = widths[0], [widths[0]]
-        self.encoder = nn.ModuleDict({f"{resolution}_conv": pieces.conv(channels + self.constant_channel, width, 3)})
-        for level, w in enumerate(widths):
-            at = resolution >> level
-            if level:
-                self.encoder[f"{at}_down"] = block(width, width, at, flavour="enc", resample="down")
-                skips.append(width)
-            for i in range(settings.blocks):
-                self.encoder[f"{at}_block{i}"] = block(width, w, at, flavour="enc")
-                width = w
-                skips.append(width)
-
+        self.encoder = nn.ModuleDict({f"{resolution}_conv": pieces.conv(channels + self.constant_channel, widths[0], 3)})
         self.decoder = nn.ModuleDict()
-        for level, w in reversed(list(enumerate(widths))):
-            at = resolution >> level
-            if level == len(widths) - 1:
-                self.decoder[f"{at}_in0"] = block(width, width, at, flavour="dec", attention=True)
-                self.decoder[f"{at}_in1"] = block(width, width, at, flavour="dec", attention=False)
-            else:
-                self.decoder[f"{at}_up"] = block(width, width, at, flavour="dec", resample="up")
-            for i in range(settings.blocks + 1):
-                self.decoder[f"{at}_block{i}"] = block(width + skips.pop(), w, at, flavour="dec")
-                width = w
-        self.out_conv = pieces.conv(width, channels, 3)
+        for shape in unet_blocks(settings.channels, settings.mult, settings.blocks, settings.attention, resolution):
+            side = self.encoder if shape.side == "encoder" else self.decoder
+            side[shape.name] = Block(shape, embedding, pieces)
+        self.out_conv = pieces.conv(widths[0], channels, 3)
         if self.out_gain is None and settings.weight_norm == "none":
             nn.init.zeros_(self.out_conv.weight)  # without a gain, the last layer itself starts at 0
 
@@ -174,22 +151,30 @@ class Edm2UNet(nn.Module):
         return self.out_conv(pieces.pre_norm(x), gain=1.0 if self.out_gain is None else self.out_gain)
 
 
-class Block(nn.Module):
+class Block(Prunable):
     """A residual block: pixel norm first in the encoder, 1x1 convolution where the width changes, optional attention."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, flavour: str, resample: str, attention: bool, pieces: Pieces) -> None:
+    def __init__(self, shape: BlockShape, embedding: int, pieces: Pieces) -> None:
         super().__init__()
         settings = pieces.settings
-        self.pieces, self.flavour, self.resample = pieces, flavour, resample
+        inputs, outputs = shape.inputs, shape.outputs
+        self.pieces, self.side, self.resample = pieces, shape.side, shape.resample
         self.dropout, self.res_balance, self.attn_balance = settings.dropout, settings.res_balance, settings.attn_balance
-        self.heads = max(outputs // settings.channels_per_head, 1) if attention else 0
+        self.outputs = outputs
+        self.hidden = settings.widths.get(shape.unit("hidden"), outputs)
+        all_heads = head_count(outputs, settings.channels_per_head)
+        self.per_head = outputs // all_heads
+        self.heads = settings.widths.get(shape.unit("heads"), all_heads) if shape.attention else 0
+        attended = self.heads * self.per_head
         self.emb_gain = pieces.gain()
-        self.conv0 = pieces.conv(outputs if flavour == "enc" else inputs, outputs, 3)
-        self.emb_linear = pieces.conv(embedding, outputs)
-        self.conv1 = pieces.conv(outputs, outputs, 3)
+        self.conv0 = pieces.conv(outputs if shape.side == "encoder" else inputs, self.hidden, 3)
+        self.emb_linear = pieces.conv(embedding, self.hidden)
+        partial = settings.normalisation == "group" and self.hidden < outputs
+        self.hidden_norm = PartialGroupRms(outputs, self.hidden) if partial else None
+        self.conv1 = pieces.conv(self.hidden, outputs, 3, outputs - self.hidden)
         self.skip = pieces.conv(inputs, outputs, 1) if inputs != outputs else None
-        self.attn_qkv = pieces.conv(outputs, 3 * outputs, 1) if attention else None
-        self.attn_proj = pieces.conv(outputs, outputs, 1) if attention else None
+        self.attn_qkv = pieces.conv(outputs, 3 * attended, 1) if shape.attention else None
+        self.attn_proj = pieces.conv(attended, outputs, 1, outputs - attended) if shape.attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         pieces = self.pieces
@@ -197,7 +182,7 @@ class Block(nn.Module):
             x = F.avg_pool2d(x, 2)
         elif self.resample == "up":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        if self.flavour == "enc":
+        if self.side == "encoder":
             if self.skip is not None:
                 x = self.skip(x)
             if pieces.settings.normalisation == "pixel":
@@ -206,13 +191,14 @@ class Block(nn.Module):
         # Constant factors go into the (small) weights instead of the (large) activations: a fifth of the step's time.
         y = self.conv0(F.silu(pieces.pre_norm(x)), gain=pieces.silu_gain)
         scale = self.emb_linear(embedding, gain=1.0 if self.emb_gain is None else self.emb_gain) + 1.0
-        y = F.silu(pieces.pre_norm(y) * scale[:, :, None, None].to(y.dtype))
+        y = pieces.pre_norm(y) if self.hidden_norm is None else self.hidden_norm(y)
+        y = F.silu(y * scale[:, :, None, None].to(y.dtype))
         if self.dropout:
             y = F.dropout(y, self.dropout, training=self.training)
         main, branch = pieces.shares(self.res_balance)
         y = self.conv1(y, gain=pieces.silu_gain * branch)
 
-        if self.flavour == "dec" and self.skip is not None:
+        if self.side == "decoder" and self.skip is not None:
             x = self.skip(x)
         x = torch.add(y, x, alpha=main)
         if self.heads:
@@ -222,10 +208,20 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, gain: float) -> Tensor:
         assert self.attn_qkv is not None and self.attn_proj is not None  # heads > 0
-        n, c, h, w = x.shape
-        qkv = self.attn_qkv(x).reshape(n, self.heads, c // self.heads, 3, h * w)
+        n, _, h, w = x.shape
+        qkv = self.attn_qkv(x).reshape(n, self.heads, self.per_head, 3, h * w)
         if self.pieces.settings.cosine_attention:
             qkv = rms_unit(qkv, (2,))  # q, k and v of unit RMS
         q, k, v = qkv.permute(3, 0, 1, 4, 2).unbind(0)
         y = F.scaled_dot_product_attention(q, k, v)
-        return self.attn_proj(y.transpose(2, 3).reshape(n, c, h, w), gain=gain)
+        return self.attn_proj(y.transpose(2, 3).reshape(n, -1, h, w), gain=gain)
+
+    def units(self) -> list[Units]:
+        group = self.pieces.settings.normalisation == "group"
+        rows = (Part("conv0.weight", 0), Part("emb_linear.weight", 0))
+        groups = group_count(self.outputs) if group else 0
+        found = [Units("hidden", self.hidden, rows, Part("conv1.weight", 1), groups, "hidden_norm.group_of" if group else "")]
+        if self.heads:
+            made = (Part("attn_qkv.weight", 0, inner=3 * self.per_head),)
+            found.append(Units("heads", self.heads, made, Part("attn_proj.weight", 1, inner=self.per_head)))
+        return found

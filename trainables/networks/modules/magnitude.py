@@ -20,11 +20,18 @@ _EPS = 1e-4  # relative to the RMS
 def rms_unit(v: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
     """v scaled to RMS 1 over `dims` (default: all but the first); the norm is taken in float32 or better."""
     dims = tuple(range(1, v.ndim)) if dims is None else dims
-    wide = v.to(torch.promote_types(v.dtype, torch.float32))
-    count = math.prod(v.shape[d] for d in dims)
+    return v * inverse_rms(sum_of_squares(v, dims), math.prod(v.shape[d] for d in dims)).to(v.dtype)
+
+
+def sum_of_squares(v: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Over `dims`, which stay as dimensions of size 1, in float32 or better."""
+    return v.to(torch.promote_types(v.dtype, torch.float32)).square().sum(dims, keepdim=True)
+
+
+def inverse_rms(squares: Tensor, count: int) -> Tensor:
+    """The reciprocal of the RMS of `count` values with these sums of squares."""
     # sqrt of a sum is several times faster on CPU than vector_norm; the tiny summand keeps the gradient of 0 finite.
-    norm = (wide.square().sum(dims, keepdim=True) + 1e-30).sqrt()
-    return v * torch.add(_EPS, norm, alpha=1.0 / math.sqrt(count)).reciprocal().to(v.dtype)
+    return torch.add(_EPS, (squares + 1e-30).sqrt(), alpha=1.0 / math.sqrt(count)).reciprocal()
 
 
 class _PixelNorm(torch.autograd.Function):
@@ -92,19 +99,34 @@ class MPConv(nn.Module):
     """Convolution (kernel > 0) or linear layer (kernel 0) without bias and with normalised weights (eq. 47, 66).
 
     `norm` "forced" also takes part in `project_weights`; "none" is a plain layer of the same initial scale.
+
+    A layer that has lost inputs goes on as if their weights were there and met zeros: `removed` holds the norm of those weights per
+    output, which counts in the RMS and is scaled with it.  No gradient reaches it.  As a parameter it is averaged and stored.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 0, norm: str = "forced") -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 0, norm: str = "forced", lost_inputs: int = 0) -> None:
         super().__init__()
         self.norm = norm
+        taps = max(kernel, 1) ** 2
+        self.fan_in = (inputs + lost_inputs) * taps
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *([kernel, kernel] if kernel else [])))
         if norm == "none":
-            self.weight.data /= math.sqrt(self.weight[0].numel())
+            self.weight.data /= math.sqrt(self.fan_in)
+        self.removed: nn.Parameter | None = None
+        if norm != "none" and lost_inputs:
+            self.removed = nn.Parameter(torch.full((outputs,), math.sqrt(lost_inputs * taps)), requires_grad=False)
+
+    def inverse_rms(self) -> Tensor:
+        """The reciprocal of each output's RMS [outputs, 1, ...]."""
+        squares = sum_of_squares(self.weight, tuple(range(1, self.weight.ndim)))
+        if self.removed is not None:
+            squares = squares + self.removed.square().view_as(squares)
+        return inverse_rms(squares, self.fan_in)
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         w: Tensor = self.weight
         if self.norm != "none":  # the norm inside the graph projects the gradient onto the tangent plane of the sphere
-            w = rms_unit(w) / math.sqrt(w[0].numel())
+            w = w * self.inverse_rms().to(w.dtype) / math.sqrt(self.fan_in)
         w = (w * gain).to(x.dtype)
         if w.ndim == 2:
             return x @ w.t()
@@ -116,4 +138,7 @@ def project_weights(net: nn.Module) -> None:
     """The forced weight norm: every magnitude-preserving weight back to RMS 1 per output (once, at a step's start)."""
     for module in net.modules():
         if isinstance(module, MPConv) and module.norm == "forced":
-            module.weight.copy_(rms_unit(module.weight))
+            scale = module.inverse_rms()
+            module.weight.mul_(scale)
+            if module.removed is not None:
+                module.removed.mul_(scale.flatten())
