@@ -17,6 +17,8 @@ from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.method import Method
 from trainables.optimisers.adam import Adam
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
+from trainables.schedules.restricted import Levels
+from trainables.start import Start
 
 PAGE = Path(__file__).parents[1] / "docs/reference.md"
 
@@ -29,6 +31,7 @@ def reference() -> str:
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
+        "\n### start\n", _table(Start), "\n### levels\n", _table(Levels),
         "\n### optimiser\n", _table(Adam), "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),
     ]

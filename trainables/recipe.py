@@ -33,6 +33,8 @@ from trainables.sampling.guidance import Guidance
 from trainables.sampling.heun import Heun
 from trainables.schedules import AnySchedule
 from trainables.schedules.normal import EdmLognormal
+from trainables.schedules.restricted import Levels, restricted
+from trainables.start import Start
 from trainables.targets import AnyTarget
 from trainables.targets.edm import EdmPreconditioned
 from trainables.timesteps import AnyTimesteps
@@ -98,12 +100,16 @@ class Recipe(Settings):
 
     data: AnyData = Field(default_factory=Digits, description="images")
     network: AnyNetwork = Field(default_factory=Edm2, description="denoiser")
+    start: Start | None = Field(None, description="weights that training begins from; none is random ones")
     target: AnyTarget = Field(default_factory=EdmPreconditioned, description="what the network predicts")
     schedule: AnySchedule = Field(default_factory=EdmLognormal, description="density of noise levels in training")
     weighting: AnyWeighting = Field(default_factory=Edm, description="loss weight by noise level")
     label_dropout: float = Field(0.0, ge=0, le=1, description="share of training images without their label (for guidance by oneself)")
     importance_base: AnySchedule | None = Field(
         None, description="draw from `schedule`, but weight by importance_base/schedule: the expected loss is then that of this density"
+    )
+    levels: Levels | None = Field(
+        None, description="train on these noise levels alone: the schedule's density restricted to them; none is all"
     )
     timesteps: AnyTimesteps = Field(default_factory=Independent, description="how each image's level is drawn")
     optimiser: Adam = Field(default_factory=Adam, description="Adam and its learning rate")
@@ -129,6 +135,25 @@ class Recipe(Settings):
                 near = f"{below} or {below + batch}" if below else f"{batch}"
                 raise ValueError(f"{name} must be a multiple of duration.batch_size = {batch}, and {value} is not: use {near}")
         return self
+
+    @model_validator(mode="after")
+    def _levels_are_drawn(self) -> Recipe:
+        for name, density in {"schedule": self.schedule, "importance_base": self.importance_base}.items():
+            try:
+                restricted(density or self.schedule, self.levels)
+            except ValueError as error:
+                raise ValueError(f"levels: {error} ({name})") from None
+        return self
+
+    @property
+    def drawn(self) -> AnySchedule:
+        """The density that training draws from: the schedule within `levels`."""
+        return restricted(self.schedule, self.levels)
+
+    @property
+    def expected_under(self) -> AnySchedule:
+        """The density under which the expected loss is taken: `importance_base`, or what is drawn, within `levels`."""
+        return restricted(self.importance_base or self.schedule, self.levels)
 
     def check_files(self) -> None:
         """ConfigError where a file that scoring needs is missing; nothing has been computed yet."""

@@ -22,7 +22,7 @@ from trainables.ema.snapshots import Snapshot, list_snapshots, load_vector
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.errors import UserError
 from trainables.evaluation.scoring import Score, evaluator_of
-from trainables.networks.modules.build import build_denoiser
+from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
 from trainables.sampling.guidance import Guidance
@@ -98,7 +98,7 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
     if averages is None:
         made_by = sweep_plan(recipe, folder, settings)
         averages = Averages(made_by, made_by.vectors())
-    evaluator = _Evaluations(recipe, cache, averages, device or torch.device("cpu"), pulse)
+    evaluator = _Evaluations(recipe, folder, cache, averages, device or torch.device("cpu"), pulse)
     weights = settings.guidance_weights or (recipe.evaluation.guidance.weight,)
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
@@ -113,8 +113,10 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
 class _Evaluations:
     """Scores averages of one run; counts how often it did."""
 
-    def __init__(self, recipe: Recipe, cache: Path, averages: Averages, device: torch.device, pulse: Callable[[], None]) -> None:
-        self._recipe, self._averages, self._device, self._pulse = recipe, averages, device, pulse
+    def __init__(
+        self, recipe: Recipe, folder: Path, cache: Path, averages: Averages, device: torch.device, pulse: Callable[[], None]
+    ) -> None:
+        self._recipe, self._folder, self._averages, self._device, self._pulse = recipe, folder, averages, device, pulse
         self._evaluator = evaluator_of(recipe, cache, pulse)
         self._main = self._network()
         if recipe.evaluation.compile:
@@ -172,7 +174,7 @@ class _Evaluations:
         return self._network()
 
     def _network(self) -> Denoiser:
-        return build_denoiser(self._recipe, self._evaluator.data).eval().to(self._device)
+        return starting_denoiser(self._recipe, self._evaluator.data, self._folder).eval().to(self._device)
 
 
 def point_row(point: SweepPoint) -> dict[str, Any]:

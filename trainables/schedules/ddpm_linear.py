@@ -44,10 +44,12 @@ class DdpmLinear(Schedule):
         return left + (knots[index + 1] - left) * (position - xp.astype(index, t.dtype))
 
     def cdf(self, log_snr: Array) -> Array:
+        return 1.0 - self.survival(log_snr)
+
+    def survival(self, log_snr: Array) -> Array:
         xp, x = as_array(log_snr)
         index, share = self._cell(x)
-        t = (xp.astype(index, x.dtype) + share - 0.5) / self.steps
-        return 1.0 - xp.clip(t, 0.0, 1.0)
+        return xp.clip((xp.astype(index, x.dtype) + share - 0.5) / self.steps, 0.0, 1.0)
 
     def log_prob(self, log_snr: Array) -> Array:
         xp, x = as_array(log_snr)

@@ -42,6 +42,10 @@ class Schedule(Method, abc.ABC):
     def cdf(self, log_snr: Array) -> Array:
         """P(lambda <= log_snr)."""
 
+    def survival(self, log_snr: Array) -> Array:
+        """P(lambda > log_snr), with its digits where it is small."""
+        return 1.0 - self.cdf(log_snr)
+
     @abc.abstractmethod
     def log_prob(self, log_snr: Array) -> Array:
         """log p(lambda), natural logarithm, density per unit of log SNR."""
@@ -104,6 +108,10 @@ class LocationScale(Schedule):
     def cdf(self, log_snr: Array) -> Array:
         _, x = as_array(log_snr)
         return self._standard_cdf((x - self.location) / self.scale)
+
+    def survival(self, log_snr: Array) -> Array:
+        _, x = as_array(log_snr)
+        return self._standard_cdf((self.location - x) / self.scale)
 
     def log_prob(self, log_snr: Array) -> Array:
         _, x = as_array(log_snr)

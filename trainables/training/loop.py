@@ -61,7 +61,7 @@ class Run:
         if stage_key(recipe, cache, ranks.world, ranks.device.type) != self.key:
             raise UserError("data: the files were changed while they were read; run again when they are complete")
         self.inputs = Inputs(recipe, self.data, ranks)
-        self.model = Model(recipe, self.data, ranks)
+        self.model = Model(recipe, self.data, ranks, folder)
         self.beside = start_beside(recipe, self.inputs.draws)
         self.diagnostics = Diagnostics(recipe, self.model.denoiser)
         self.counters = Counters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainables.data import ImageData
 from trainables.ema.tracker import PowerEma
-from trainables.networks.modules.build import build_denoiser
+from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.magnitude import project_weights
 from trainables.optimisers.optimiser_state import optimiser_tensors
 from trainables.randomness import torch_seed
@@ -20,11 +21,12 @@ from trainables.training.ranks import Ranks
 
 
 class Model:
-    """Initialised as a function of the recipe's seed alone; `launch` comes after a state has been restored, if there is one."""
+    """Initialised as a function of the recipe's seed alone, or from the start in `folder`; `launch` comes after a state has been
+    restored, if there is one."""
 
-    def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks, folder: Path = Path()) -> None:
         self._recipe, self._ranks = recipe, ranks
-        self.denoiser = build_denoiser(recipe, data).to(ranks.device)
+        self.denoiser = starting_denoiser(recipe, data, folder).to(ranks.device)
         self.head = self._build_head()
         adam = recipe.optimiser
         parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
