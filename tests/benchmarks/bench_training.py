@@ -19,6 +19,7 @@ from trainables.ema.tracker import PowerEma
 from trainables.networks.edm2 import Edm2
 from trainables.networks.modules import edm2_unet, magnitude
 from trainables.networks.modules.denoiser import Denoiser
+from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.targets import make_target
 
 CONFIGS = {
@@ -63,7 +64,7 @@ def check_that_both_compute_the_same() -> None:
         for name, p in net.named_parameters():
             if name.endswith("emb_gain"):
                 p.data.fill_(0.3)
-    magnitude.project_weights(ours)
+    ForcedNorm(ours)()
     with plain_operations():
         expected = peer(*data)
     torch.testing.assert_close(ours(*data), expected, rtol=1e-4, atol=1e-5)
@@ -74,12 +75,12 @@ class Ours:
         torch.manual_seed(0)
         self.denoiser = Denoiser(settings.build(channels, resolution, 10), make_target("edm")).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.Adam(self.denoiser.parameters(), lr=0.01, betas=(0.9, 0.99), fused=True)
-        self.ema = PowerEma(self.denoiser, WIDTHS)
+        self.ema, self.forced_norm = PowerEma(self.denoiser, WIDTHS), ForcedNorm(self.denoiser)
         self.data, self.images = data, 0
 
     def step(self) -> None:
         clean, log_snr, labels = self.data
-        magnitude.project_weights(self.denoiser)
+        self.forced_norm()
         noisy, wanted = self.denoiser.corrupt(clean, torch.randn_like(clean), log_snr)
         (self.denoiser(noisy, log_snr, labels) - wanted).square().flatten(1).sum(1).mean().backward()
         self.update()

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainables.data import ImageData
 from trainables.ema.tracker import PowerEma
 from trainables.networks.modules.build import starting_denoiser
-from trainables.networks.modules.magnitude import project_weights
+from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.optimisers.optimiser_state import optimiser_tensors
 from trainables.randomness import torch_seed
 from trainables.recipe import Recipe
@@ -28,6 +28,7 @@ class Model:
         self._recipe, self._ranks = recipe, ranks
         self.denoiser = starting_denoiser(recipe, data, folder).to(ranks.device)
         self.head = self._build_head()
+        self._forced_norm = ForcedNorm(self.denoiser, *([self.head] if self.head else []))
         adam = recipe.optimiser
         parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
         self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
@@ -43,9 +44,7 @@ class Model:
 
     def prepare(self, images: int) -> None:
         """Weight norms, dropout and learning rate of the step that begins after `images` images."""
-        project_weights(self.denoiser)
-        if self.head:
-            project_weights(self.head)
+        self._forced_norm()
         if getattr(self._recipe.network, "dropout", 0.0):
             torch.manual_seed(torch_seed(self._recipe.seed, f"dropout/{self._ranks.rank}", images))
         self.optimiser.param_groups[0]["lr"] = self._recipe.optimiser.learning_rate(images)

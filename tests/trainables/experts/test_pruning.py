@@ -14,7 +14,7 @@ from trainables.errors import ConfigError
 from trainables.experts.pruning import keep, prune
 from trainables.networks.dit import Dit
 from trainables.networks.modules.denoiser import Denoiser
-from trainables.networks.modules.magnitude import project_weights
+from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.networks.modules.units import prunable
 
 
@@ -84,7 +84,7 @@ def test_steps_equal_those_of_the_masked_base(name: str) -> None:
 
 
 def take_step(network: nn.Module, optimiser: torch.optim.Optimizer, removed: dict) -> None:
-    project_weights(network)
+    ForcedNorm(network)()
     images, noise, labels = inputs(dtype=torch.float64)
     optimiser.zero_grad()
     (network(images, noise, labels) - images.flip(0)).square().sum().backward()

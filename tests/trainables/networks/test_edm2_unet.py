@@ -13,6 +13,7 @@ from trainables.ema.tracker import PowerEma
 from trainables.log_snr import from_edm_sigma
 from trainables.networks.edm2 import Edm2
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser
+from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.networks.modules.magnitude import (
     MPConv,
     MPFourier,
@@ -20,7 +21,6 @@ from trainables.networks.modules.magnitude import (
     mp_silu,
     mp_sum,
     pixel_norm,
-    project_weights,
     rms_unit,
 )
 from trainables.targets import make_target
@@ -69,10 +69,9 @@ def test_gradients_and_five_steps_equal_the_reference(golden, denoiser) -> None:
     fourier.load_state_dict({k: golden[f"init/logvar_fourier.{k}"] for k in ("freqs", "phases")})
     head.load_state_dict({"weight": golden["init/logvar_linear.weight"]})
     optimiser = torch.optim.Adam([*net.parameters(), *head.parameters()], betas=(0.9, 0.99))
-    ema = PowerEma(net, (0.05, 0.1))
+    ema, norm = PowerEma(net, (0.05, 0.1)), ForcedNorm(net, head)
     for step in range(5):
-        project_weights(net)
-        project_weights(head)
+        norm()
         if step == 0:
             for name, expected in part(golden, "w0_after_forced_norm/").items():
                 torch.testing.assert_close(net.state_dict()[name], expected, rtol=1e-5, atol=1e-6)
@@ -123,7 +122,7 @@ def test_convolution_and_its_tangent_gradient_equal_the_reference(golden_edm2) -
     before = torch.tensor(g["weight_before"])
     conv = MPConv(before.shape[1], before.shape[0], 3)
     conv.weight.data = before
-    project_weights(conv)
+    ForcedNorm(conv)()
     torch.testing.assert_close(conv.weight.detach(), torch.tensor(g["weight_after_forced_norm"]), rtol=1e-5, atol=1e-6)
     y = conv(torch.tensor(g["x"]), gain=g["gain"])
     torch.testing.assert_close(y.detach(), torch.tensor(g["y"]), rtol=1e-5, atol=1e-6)

@@ -12,7 +12,8 @@ from trainables.networks import KINDS, dit, edm2
 from trainables.networks.adm import Adm
 from trainables.networks.dit import Dit
 from trainables.networks.edm2 import Edm2
-from trainables.networks.modules.magnitude import MPConv, project_weights
+from trainables.networks.modules.forced_norm import ForcedNorm
+from trainables.networks.modules.magnitude import MPConv
 from trainables.recipe import make_recipe
 
 SMALL = {
@@ -95,7 +96,7 @@ def test_switches_of_the_ladder_change_one_thing_each() -> None:
         for m in net.modules():
             if isinstance(m, MPConv):
                 m.weight.data *= 3
-        project_weights(net)
+        ForcedNorm(net)()
         kept = all(torch.allclose(m.weight, before[n] * 3) for n, m in net.named_modules() if isinstance(m, MPConv))
         assert kept == (settings["weight_norm"] != "forced")
     # Forced and standard weight norm (E, D) differ in the projection between steps, not in the forward pass.

@@ -1,8 +1,5 @@
 """Magnitude-preserving building blocks (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
 Diffusion Models"; equation numbers are those of arXiv 2312.02696v2).
-
-The forced weight norm of the paper is one `project_weights` pass at the start of a step instead of an in-place change
-inside every forward: the same numbers, and the graph stays free of side effects.
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_EPS = 1e-4  # relative to the RMS
+EPS = 1e-4  # relative to the RMS
 
 
 def rms_unit(v: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
@@ -31,7 +28,7 @@ def sum_of_squares(v: Tensor, dims: tuple[int, ...]) -> Tensor:
 def inverse_rms(squares: Tensor, count: int) -> Tensor:
     """The reciprocal of the RMS of `count` values with these sums of squares."""
     # sqrt of a sum is several times faster on CPU than vector_norm; the tiny summand keeps the gradient of 0 finite.
-    return torch.add(_EPS, (squares + 1e-30).sqrt(), alpha=1.0 / math.sqrt(count)).reciprocal()
+    return torch.add(EPS, (squares + 1e-30).sqrt(), alpha=1.0 / math.sqrt(count)).reciprocal()
 
 
 class _PixelNorm(torch.autograd.Function):
@@ -41,7 +38,7 @@ class _PixelNorm(torch.autograd.Function):
     def forward(ctx: Any, x_NCHW: Tensor) -> Tensor:
         root = math.sqrt(x_NCHW.shape[1])
         norm = torch.linalg.vector_norm(x_NCHW, dim=1, keepdim=True)  # the fastest way for channels-last images
-        inverse = (norm / root + _EPS).reciprocal_()
+        inverse = (norm / root + EPS).reciprocal_()
         ctx.save_for_backward(x_NCHW, norm, inverse)
         return x_NCHW * inverse
 
@@ -98,7 +95,7 @@ class MPFourier(nn.Module):
 class MPConv(nn.Module):
     """Convolution (kernel > 0) or linear layer (kernel 0) without bias and with normalised weights (eq. 47, 66).
 
-    `norm` "forced" also takes part in `project_weights`; "none" is a plain layer of the same initial scale.
+    `norm` "forced" also takes part in `ForcedNorm`; "none" is a plain layer of the same initial scale.
 
     A layer that has lost inputs goes on as if their weights were there and met zeros: `removed` holds the norm of those weights per
     output, which counts in the RMS and is scaled with it.  No gradient reaches it.  As a parameter it is averaged and stored.
@@ -131,14 +128,3 @@ class MPConv(nn.Module):
         if w.ndim == 2:
             return x @ w.t()
         return F.conv2d(x, w, padding=w.shape[-1] // 2)
-
-
-@torch.no_grad()
-def project_weights(net: nn.Module) -> None:
-    """The forced weight norm: every magnitude-preserving weight back to RMS 1 per output (once, at a step's start)."""
-    for module in net.modules():
-        if isinstance(module, MPConv) and module.norm == "forced":
-            scale = module.inverse_rms()
-            module.weight.mul_(scale)
-            if module.removed is not None:
-                module.removed.mul_(scale.flatten())
