@@ -14,6 +14,8 @@ from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study, Tracking
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep
+from trainables.experts.fine_tuning import FineTuning
+from trainables.experts.settings import Experts, Pruning
 from trainables.method import Method
 from trainables.optimisers.adam import Adam
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
@@ -31,7 +33,8 @@ def reference() -> str:
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
-        "\n### start\n", _table(Start), "\n### levels\n", _table(Levels),
+        "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### experts\n", _table(Experts),
+        "\n### experts.pruning\n", _table(Pruning), "\n### experts.fine_tune\n", _table(FineTuning),
         "\n### optimiser\n", _table(Adam), "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from trainables import data as data_sets
@@ -17,9 +18,14 @@ from trainables.data import AnyData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
 from trainables.errors import ConfigError
+from trainables.experts import budgets, splits
+from trainables.experts.groups import levels_of, split_levels
+from trainables.experts.settings import Experts
+from trainables.experts.splits.split import Axis
 from trainables.explanations import explain
 from trainables.files import document
 from trainables.files.yaml_file import load_mapping
+from trainables.log_snr import from_edm_sigma
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
 from trainables.metrics.probe import Probe
@@ -46,6 +52,7 @@ FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS,
     "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
     "weighting": weightings.KINDS, "timesteps": policies.KINDS, "sampler": sampling.KINDS, "features": metrics.KINDS,
+    "split": splits.KINDS, "budgets": budgets.KINDS,
 }
 
 
@@ -115,6 +122,9 @@ class Recipe(Settings):
     optimiser: Adam = Field(default_factory=Adam, description="Adam and its learning rate")
     arithmetic: Arithmetic = Field(default_factory=Arithmetic, description="number formats, gradient accumulation")
     ema: Ema = Field(default_factory=Ema, description="averages of the weights")
+    experts: Experts | None = Field(
+        None, description="step-adaptive training: a pruned and fine-tuned network per group of noise levels; none is one network for all"
+    )
     duration: Duration = Field(default_factory=Duration, description="length of training")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="scoring")
     diagnostics_every: int = Field(
@@ -144,6 +154,30 @@ class Recipe(Settings):
             except ValueError as error:
                 raise ValueError(f"levels: {error} ({name})") from None
         return self
+
+    @model_validator(mode="after")
+    def _experts_have_levels(self) -> Recipe:
+        if self.experts is None:
+            return self
+        if self.start or self.levels or self.network.widths:
+            raise ValueError("experts: start, levels and network.widths are found for each group, and cannot be given beside experts")
+        if not self.experts.split.needs_loss:
+            try:
+                edges = split_levels(self.experts.split, self.experts.groups, self.axis)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+            for number, levels in enumerate(levels_of(edges), 1):
+                for density in (self.schedule, self.importance_base or self.schedule):
+                    try:
+                        restricted(density, levels)
+                    except ValueError as error:
+                        raise ValueError(f"experts: group {number} cannot be trained: {error}") from None
+        return self
+
+    @property
+    def axis(self) -> Axis:
+        """The noise levels of sampling and training, without the base's loss."""
+        return Axis(np.asarray(from_edm_sigma(self.evaluation.sampler.levels)), self.drawn)
 
     @property
     def drawn(self) -> AnySchedule:

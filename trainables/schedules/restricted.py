@@ -10,7 +10,7 @@ from trainables.log_snr import as_array
 from trainables.method import Array, Settings
 from trainables.schedules.schedule import Schedule
 
-_NARROWEST = 1e-3  # in log SNR; networks are told the level in float32
+NARROWEST = 1e-3  # in log SNR; networks are told the level in float32
 _LEAST_MASS = 1e-290  # below it, shares of the mass have no digits
 
 
@@ -24,8 +24,8 @@ class Levels(Settings):
     def _is_an_interval(self) -> Levels:
         if self.low is None and self.high is None:
             raise ValueError("give low, high or both; leave levels out to train on all of them")
-        if self.low is not None and self.high is not None and not self.high - self.low >= _NARROWEST:
-            raise ValueError(f"high must be at least {_NARROWEST} above low, and {self.low} to {self.high} were given")
+        if self.low is not None and self.high is not None and not self.high - self.low >= NARROWEST:
+            raise ValueError(f"high must be at least {NARROWEST} above low, and {self.low} to {self.high} were given")
         return self
 
     def __contains__(self, log_snr: float) -> bool:
@@ -46,7 +46,7 @@ def restricted(schedule: Schedule, levels: Levels | None) -> Schedule:
     low = None if levels.low is None or levels.low <= schedule.log_snr_min else levels.low
     high = None if levels.high is None or levels.high > schedule.log_snr_max else levels.high
     smallest, largest = schedule.log_snr_min if low is None else low, schedule.log_snr_max if high is None else high
-    if largest - smallest < _NARROWEST:
+    if largest - smallest < NARROWEST:
         raise ValueError(f"{levels} lies outside the schedule's range, {schedule.log_snr_min:g} to {schedule.log_snr_max:g}")
     made = Restricted(whole=schedule, low=low, high=high, log_snr_min=smallest, log_snr_max=largest)
     if not made.mass > _LEAST_MASS:
