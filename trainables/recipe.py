@@ -130,7 +130,9 @@ class Recipe(Settings):
     diagnostics_every: int = Field(
         0, ge=0, description="images between two looks at gradients and magnitudes by noise level; 0 is never"
     )
-    max_nonfinite_steps: int = Field(10, ge=0, description="steps with a non-finite loss that are skipped before the run fails")
+    max_nonfinite_steps: int = Field(
+        10, ge=0, description="steps with a non-finite loss or gradient (but for overflows in fp16) before the run fails, at a report"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in training")
 
     @model_validator(mode="after")

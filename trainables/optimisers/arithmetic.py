@@ -16,7 +16,13 @@ class Arithmetic(Settings):
     """Weights, optimiser and averages are float32 always; `precision` is that of the network's inner products."""
 
     precision: Precision = Field("fp32", description="format of convolutions and matrix products")
-    loss_scaling: float = Field(1.0, gt=0, description="factor on the loss against underflow in fp16, taken out of the gradients again")
+    loss_scaling: float = Field(
+        1.0, gt=0, description="factor on the loss against underflow in fp16, taken out of the gradients again; "
+        "in fp16 only the first one unless nonfinite is zero: it is halved when gradients overflow, doubled after 2,000 steps without"
+    )
+    nonfinite: Literal["skip", "zero"] = Field(
+        "skip", description="a step with non-finite gradients is skipped, or taken with zeros in their place, as EDM2 does"
+    )
     compile: bool = Field(False, description="torch.compile the network; on CPUs its first step takes a minute or more for no gain")
     micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
 

@@ -28,7 +28,6 @@ class Counters:
     """What a run has done so far."""
 
     images: int = 0
-    nonfinite_steps: int = 0
     train_seconds: float = 0.0
 
 
@@ -72,15 +71,14 @@ def load(folder: Path, key: str) -> tuple[Counters, dict[str, Tensor]] | None:
         return None
     try:
         metadata, tensors = _read(folder)
-        counters = Counters(**checked(metadata["counters"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise Damaged(f"{path(folder)}: cannot be read ({error}); delete it to train from the start") from None
     if metadata.get("stage_key") != key:
         raise UserError(
             f"{path(folder)}: belongs to another recipe, to data or code that have changed since, or to another number of workers; "
             "use another folder, or delete it to train from the start"
         )
-    return counters, tensors
+    return Counters(**checked(metadata["counters"])), tensors
 
 
 def verify(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from trainables.training.progress import Progress
 from trainables.training.ranks import Ranks
 from trainables.training.reporter import Reporter, last_report
 from trainables.training.resume import state_of
+from trainables.training.steps import Totals
 
 
 def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
@@ -35,7 +37,7 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
     Goes on from the folder's checkpoint if there is one, with the same numbers as an unbroken run.  Leaves the recipe,
     the stored averages and the checkpoint; `cache` keeps what runs share (the feature network).  `pulse` is called at every
     step and with every batch of generated images: this process is alive.
-    Raises ConfigError where the recipe does not fit the data, TrainingFailed after too many non-finite steps.
+    Raises ConfigError where the recipe does not fit the data, TrainingFailed, at a report, after too many non-finite steps.
     """
     run = Run(recipe, folder, cache, ranks or Ranks(), pulse)
     if run.done:
@@ -67,7 +69,6 @@ class Run:
         self.beside = start_beside(recipe, self.inputs.draws)
         self.diagnostics = Diagnostics(recipe, self.model.denoiser)
         self.counters = Counters()
-        self.losses: list[float] = []  # per pixel, of the steps since the last multiple of `evaluation.every`
         self._restore()
         self.model.launch()
         self.reporter = Reporter(recipe, folder, cache, self.data, self.model, pulse) if ranks.rank == 0 else None
@@ -91,20 +92,23 @@ class Run:
 
     def report(self, images_per_second: float) -> Progress:
         """Score the tracked averages, write the checkpoint, and tell."""
-        draws = self.inputs.draws
+        draws, totals = self.inputs.draws, self.model.steps.read()
+        self._check_finite(totals)
         metrics = {
-            "loss": sum(self.losses) / len(self.losses) if self.losses else math.nan,
+            "loss": totals.loss / totals.finite_losses / math.prod(self.data.shape) if totals.finite_losses else math.nan,
             "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images),
             "images_per_second": images_per_second,
             "train_seconds": self.counters.train_seconds,
-            "nonfinite_steps": float(self.counters.nonfinite_steps),
+            "nonfinite_steps": float(totals.nonfinite),
             **self.diagnostics.take(), **draws.report(),
         }
+        if self.model.steps.dynamic:
+            metrics |= {"overflow_steps": float(totals.overflows), "loss_scale": totals.scale}
         density = draws.density()
         if density is not None:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
         if self.counters.images % self.recipe.evaluation.every == 0:
-            self.losses = []
+            self.model.steps.forget_losses()  # later reports are of what comes then, also in a run that goes on from here
         if self.reporter:
             metrics = self.reporter.report(self.counters.images, metrics)
             checkpoint.save(self.folder, self.key, self.counters, self._state())
@@ -120,11 +124,8 @@ class Run:
         batch = self._corrected(batch)
         self.diagnostics.before_step(batch, images)
         losses = self.model.backward(batch)
-        if math.isfinite(value := self.ranks.gather(losses.total).mean().item()):
-            self._observe(value, losses, batch)
-        else:
-            self._skip_nonfinite()
-        self.model.step()
+        self.model.step(self.ranks.gather(losses.total).mean())
+        self._observe(losses, batch)
         for after in afterwards:
             if after:
                 after()
@@ -137,23 +138,21 @@ class Run:
                 batch = batch.corrected(torch.from_numpy(factor).to(batch.correction))
         return batch
 
-    def _observe(self, mean: float, losses: Losses, batch: Batch) -> None:
-        """Take in the losses of all ranks."""
+    def _observe(self, losses: Losses, batch: Batch) -> None:
+        """Take in the losses of all ranks, if they are finite."""
         pixels, draws = math.prod(self.data.shape), self.inputs.draws
-        self.losses.append(mean / pixels)
         if draws.observes_losses or self.diagnostics.wanted:
             levels = self.ranks.gather(batch.log_snr).double().cpu().numpy()
             observed = self.ranks.gather(losses.fit).double().cpu().numpy()
-            self.diagnostics.observe(levels, observed / pixels)
-            draws.observe(levels, observed)
+            if np.isfinite(observed).all():
+                self.diagnostics.observe(levels, observed / pixels)
+                draws.observe(levels, observed)
 
-    def _skip_nonfinite(self) -> None:
-        """Zero what is not finite, and give up when it happens too often."""
-        self.counters.nonfinite_steps += 1
-        self.model.zero_nonfinite_gradients()
-        if self.counters.nonfinite_steps > self.recipe.max_nonfinite_steps:
+    def _check_finite(self, totals: Totals) -> None:
+        """Give up where losses or gradients were not finite too often; the same on all ranks."""
+        if totals.nonfinite > self.recipe.max_nonfinite_steps:
             raise TrainingFailed(
-                f"{self.counters.nonfinite_steps} steps had a non-finite loss by {self.counters.images} images "
+                f"{totals.nonfinite} steps had a non-finite loss or gradient by {self.counters.images} images "
                 f"(max_nonfinite_steps = {self.recipe.max_nonfinite_steps}): lower optimiser.lr or look at the data"
             )
 
@@ -162,7 +161,6 @@ class Run:
         if not stored:
             return
         self.counters, tensors = stored
-        self.losses = tensors["loop/losses"].tolist()
         self.inputs.draws.restore(_under("draws/", tensors))
         for kind, beside in self.beside.items():
             beside.restore(_under(f"beside/{kind}/", tensors))
@@ -171,8 +169,7 @@ class Run:
                 tensor.copy_(tensors[name])
 
     def _state(self) -> dict[str, Tensor]:
-        named = self.model.state() | {"loop/losses": torch.tensor(self.losses, dtype=torch.float64)}
-        named |= {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}
+        named = self.model.state() | {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}
         for kind, beside in self.beside.items():
             named |= {f"beside/{kind}/{name}": tensor for name, tensor in beside.state().items()}
         return named

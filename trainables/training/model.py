@@ -18,6 +18,7 @@ from trainables.randomness import torch_seed
 from trainables.recipe import Recipe
 from trainables.training.batch import Batch, Losses, image_losses
 from trainables.training.ranks import Ranks
+from trainables.training.steps import Steps
 
 
 class Model:
@@ -32,6 +33,7 @@ class Model:
         adam = recipe.optimiser
         parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
         self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
+        self.steps = Steps(recipe.arithmetic, ranks.device)
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
         self._parallel: nn.Module = self.denoiser
 
@@ -50,7 +52,10 @@ class Model:
         self.optimiser.param_groups[0]["lr"] = self._recipe.optimiser.learning_rate(images)
 
     def backward(self, batch: Batch) -> Losses:
-        """Gradients of the mean loss over the global batch, in parts of at most `micro_batch` images; the losses, detached."""
+        """Gradients of the mean loss over the global batch, times the loss scale; the losses, detached.
+
+        Computed in parts of at most `micro_batch` images.
+        """
         settings = self._recipe.arithmetic
         parts = batch.split(settings.micro_batch or len(batch))
         losses = []
@@ -59,22 +64,15 @@ class Model:
             wait = contextlib.nullcontext() if last or self._ranks.world == 1 else self._parallel.no_sync()  # type: ignore[operator]
             with wait:
                 loss = image_losses(self._parallel, self.denoiser, part, settings, self.head)
-                (loss.total.sum() * (settings.loss_scaling / len(batch))).backward()
+                (loss.total.sum() * (self.steps.scale * (1.0 / len(batch)))).backward()
             losses.append(loss)
-        if settings.loss_scaling != 1.0:
-            torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], settings.loss_scaling)
         if self.head:
             self._ranks.average_gradients(self.head)
         return Losses.join(losses)
 
-    def zero_nonfinite_gradients(self) -> None:
-        """As EDM2 does."""
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                torch.nan_to_num(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0, out=parameter.grad)
-
-    def step(self) -> None:
-        self.optimiser.step()
+    def step(self, mean_loss: Tensor) -> None:
+        """Skipped where the mean loss [] over all ranks or a gradient is not finite."""
+        self.steps.take(self.optimiser, mean_loss)
         self.optimiser.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
@@ -82,11 +80,8 @@ class Model:
         named = {f"network/{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
         named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
         named |= {f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
+        named |= {f"steps/{name}": tensor for name, tensor in self.steps.state().items()}
         return named | {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
-
-    @property
-    def _parameters(self) -> list[Tensor]:
-        return list(self.optimiser.param_groups[0]["params"])
 
     def _build_head(self) -> nn.Module | None:
         with torch.random.fork_rng(devices=[]):

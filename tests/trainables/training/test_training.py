@@ -97,7 +97,7 @@ def test_nonfinite_losses_are_counted_and_then_fail_the_run(tmp_path: Path, cach
     from trainables.networks.modules.denoiser import Denoiser
 
     monkeypatch.setattr(Denoiser, "forward", lambda self, z, log_snr, labels: z * self.network.out_gain * float("nan"))
-    with pytest.raises(TrainingFailed, match="3 steps had a non-finite loss"):
+    with pytest.raises(TrainingFailed, match="4 steps had a non-finite loss or gradient by 128 images"):
         list(train(make_recipe(tiny_fields(max_nonfinite_steps=2)), tmp_path, cache))
 
 
