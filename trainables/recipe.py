@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from trainables import augmentations, metrics, networks, sampling, schedules, targets, weightings
 from trainables import data as data_sets
-from trainables import metrics, networks, sampling, schedules, targets, weightings
 from trainables import timesteps as policies
-from trainables.data import AnyData
+from trainables.augmentations import AnyAugmentation
+from trainables.augmentations.none import NoAugmentation
+from trainables.data import AnyData, ImageData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
 from trainables.errors import ConfigError
@@ -49,7 +51,7 @@ from trainables.weightings import AnyWeighting
 from trainables.weightings.edm import Edm
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {
-    "data": data_sets.KINDS, "network": networks.KINDS, "target": targets.KINDS,
+    "data": data_sets.KINDS, "augment": augmentations.KINDS, "network": networks.KINDS, "target": targets.KINDS,
     "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
     "weighting": weightings.KINDS, "timesteps": policies.KINDS, "sampler": sampling.KINDS, "features": metrics.KINDS,
     "split": splits.KINDS, "budgets": budgets.KINDS,
@@ -106,6 +108,8 @@ class Recipe(Settings):
     """Everything that decides a run's result."""
 
     data: AnyData = Field(default_factory=Digits, description="images")
+    augment: AnyAugmentation = Field(default_factory=NoAugmentation, description="random changes of training images")
+    conditional: bool = Field(True, description="whether the network is told the labels of data that have some")
     network: AnyNetwork = Field(default_factory=Edm2, description="denoiser")
     start: Start | None = Field(None, description="weights that training begins from; none is random ones")
     target: AnyTarget = Field(default_factory=EdmPreconditioned, description="what the network predicts")
@@ -176,6 +180,15 @@ class Recipe(Settings):
                         raise ValueError(f"experts: group {number} cannot be trained: {error}") from None
         return self
 
+    @model_validator(mode="after")
+    def _labels_are_used(self) -> Recipe:
+        if not self.conditional:
+            if self.label_dropout:
+                raise ValueError(f"label_dropout = {self.label_dropout:g} has no labels to leave out where conditional is false: use 0")
+            if self.evaluation.guidance.by == "unconditional" and not self.evaluation.guidance.off:
+                raise ValueError("evaluation.guidance: by: unconditional guides with labels, and conditional is false: use by: weaker")
+        return self
+
     @property
     def axis(self) -> Axis:
         """The noise levels of sampling and training, without the base's loss."""
@@ -190,6 +203,10 @@ class Recipe(Settings):
     def expected_under(self) -> AnySchedule:
         """The density under which the expected loss is taken: `importance_base`, or what is drawn, within `levels`."""
         return restricted(self.importance_base or self.schedule, self.levels)
+
+    def classes_of(self, data: ImageData) -> int:
+        """Classes of the labels that the network takes; 0 is none."""
+        return data.classes if self.conditional else 0
 
     def check_files(self) -> None:
         """ConfigError where a file that scoring needs is missing; nothing has been computed yet."""

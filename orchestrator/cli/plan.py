@@ -70,7 +70,7 @@ def _measure(recipe: Recipe) -> tuple[int, float]:
     data = recipe.data.load()
     denoiser = build_denoiser(recipe, data)
     count = min(recipe.duration.batch_size, 64)
-    clean, labels = data.whitened(torch.arange(count).numpy()), one_hot(torch.from_numpy(data.labels[:count]), data.classes)
+    clean, labels = data.whitened(torch.arange(count).numpy()), one_hot(torch.from_numpy(data.labels[:count]), denoiser.classes)
     if len(clean) < count:
         raise ConfigError(f"data: only {len(clean)} images; a batch needs {count}")
     times = []

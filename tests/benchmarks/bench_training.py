@@ -73,7 +73,7 @@ def check_that_both_compute_the_same() -> None:
 class Ours:
     def __init__(self, settings: Edm2, channels: int, resolution: int, data: tuple[Tensor, ...]) -> None:
         torch.manual_seed(0)
-        self.denoiser = Denoiser(settings.build(channels, resolution, 10), make_target("edm")).to(memory_format=torch.channels_last)
+        self.denoiser = Denoiser(settings.build(channels, resolution, 10), make_target("edm"), 10).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.Adam(self.denoiser.parameters(), lr=0.01, betas=(0.9, 0.99), fused=True)
         self.ema, self.forced_norm = PowerEma(self.denoiser, WIDTHS), ForcedNorm(self.denoiser)
         self.data, self.images = data, 0
@@ -95,7 +95,7 @@ class Ours:
 class Peer:
     def __init__(self, settings: Edm2, channels: int, resolution: int, data: tuple[Tensor, ...]) -> None:
         torch.manual_seed(0)
-        self.denoiser = Denoiser(settings.build(channels, resolution, 10), make_target("edm"))
+        self.denoiser = Denoiser(settings.build(channels, resolution, 10), make_target("edm"), 10)
         self.parameters = list(self.denoiser.parameters())
         self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
         self.averages = {w: [p.detach().clone() for p in self.parameters] for w in WIDTHS}

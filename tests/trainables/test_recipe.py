@@ -57,3 +57,11 @@ def test_bad_files_are_one_message(tmp_path: Path, text: str, words: str) -> Non
 def test_a_number_written_as_1e_minus_3_is_a_number(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("optimiser: {lr: 1e-3}")  # YAML 1.1 reads a text here
     assert load_recipe(tmp_path / "recipe.yaml").optimiser.lr == 0.001
+
+
+def test_unconditional_training_refuses_what_needs_labels() -> None:
+    with pytest.raises(ConfigError, match=r"label_dropout = 0.1 has no labels"):
+        make_recipe({"conditional": False, "label_dropout": 0.1})
+    with pytest.raises(ConfigError, match=r"guides with labels.*use by: weaker"):
+        make_recipe({"conditional": False, "evaluation": {"guidance": {"weight": 2.0}}})
+    assert not make_recipe({"conditional": False, "evaluation": {"guidance": {"weight": 2.0, "by": "weaker"}}}).conditional

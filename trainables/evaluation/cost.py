@@ -14,7 +14,7 @@ def network_cost(recipe: Recipe) -> dict[str, float]:
     data = recipe.data.load()
     denoiser = build_denoiser(recipe, data).to("meta").eval()
     images, levels = torch.empty(1, *data.shape, device="meta"), torch.empty(1, device="meta")
-    labels = torch.empty(1, data.classes, device="meta") if data.classes else None
+    labels = torch.empty(1, denoiser.classes, device="meta") if denoiser.classes else None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         denoiser(images, levels, labels)
     return {"macs": counter.get_total_flops() / 2, "parameters": float(sum(p.numel() for p in denoiser.parameters()))}

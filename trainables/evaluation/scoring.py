@@ -100,8 +100,8 @@ class Evaluator:
 
         noise = normal(self.settings.seed, purpose, first, count, self.data.shape).to(device)
         labels = None
-        if self.data.classes:
-            labels = one_hot(torch.arange(first, first + count, device=device) % self.data.classes, self.data.classes)
+        if denoiser.classes:
+            labels = one_hot(torch.arange(first, first + count, device=device) % denoiser.classes, denoiser.classes)
         guidance = guidance or self.settings.guidance
         if guidance.by == "weaker" and weaker is None:
             guidance = Guidance()  # while training, the earlier average that would guide is not at hand

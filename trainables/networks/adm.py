@@ -33,8 +33,8 @@ class Adm(Network):
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
         super().check(resolution)
 
-    def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
+    def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:
         from trainables.networks.modules.adm_unet import AdmUNet
 
         self.check(resolution)
-        return AdmUNet(self, channels, resolution, classes)
+        return AdmUNet(self, channels, resolution, classes, augment_labels)

@@ -36,11 +36,11 @@ class Dit(Network):
             raise ValueError(f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}")
         super().check(resolution)
 
-    def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
+    def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:
         from trainables.networks.modules.dit_transformer import DitTransformer
 
         self.check(resolution)
-        return DitTransformer(self, channels, resolution, classes)
+        return DitTransformer(self, channels, resolution, classes, augment_labels)
 
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}

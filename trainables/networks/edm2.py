@@ -48,11 +48,11 @@ class Edm2(Network):
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
         super().check(resolution)
 
-    def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
+    def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:
         from trainables.networks.modules.edm2_unet import Edm2UNet
 
         self.check(resolution)
-        return Edm2UNet(self, channels, resolution, classes)
+        return Edm2UNet(self, channels, resolution, classes, augment_labels)
 
 
 # Model channels of the published sizes (Karras et al. 2024, table 6) and of ours for 8 to 32 pixels.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Network(Method, abc.ABC):
-    """The module maps (noisy images [N,C,H,W] of unit variance, c_noise [N], labels [N,classes] or None) to F [N,C,H,W]."""
+    """The module maps (noisy images [N,C,H,W] of unit variance, c_noise [N], labels [N,classes] or None, augment labels or None) to F."""
 
     widths: Widths = Field(
         {}, description="units that pruned blocks keep, for example {encoder/8_block0/hidden: 24}; blocks that are not named keep all"
@@ -27,8 +27,11 @@ class Network(Method, abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def build(self, channels: int, resolution: int, classes: int) -> nn.Module:
-        """A freshly initialised module; random numbers come from torch's global generator, which the caller seeds."""
+    def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:
+        """A freshly initialised module; random numbers come from torch's global generator, which the caller seeds.
+
+        Augment labels [N, augment_labels] of zero, or none, mean an image that is not augmented.
+        """
 
     def check(self, resolution: int) -> None:
         """Raise ValueError where images of this resolution cannot pass through, or `widths` do not fit."""

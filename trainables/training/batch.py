@@ -18,7 +18,7 @@ class Batch:
     first: int  # global index of the first image
     clean: Tensor  # [N,C,H,W], unit variance
     noise: Tensor  # [N,C,H,W], standard normal
-    labels: Tensor | None  # [N,classes], one-hot
+    labels: Tensor | None  # [N, classes + augment labels]: one-hot, then what the augmentation states
     log_snr: Tensor  # [N]
     weight: Tensor  # [N], on the squared error of the network's target
     correction: Tensor  # [N], on the whole loss: how much an image counts in the mean, whatever its loss consists of

@@ -27,7 +27,7 @@ class Inputs:
         count = recipe.duration.batch_size // self._ranks.world
         first = images + self._ranks.rank * count
         positions = self._shuffle(first, count)
-        clean = self._data.whitened(positions).to(device)
+        clean, augment = recipe.augment.apply(self._data.whitened(positions).to(device), recipe.seed, first)
         levels, own = self.draws.draw(first, count, clean)
         log_snr = torch.from_numpy(levels).to(device)
         weight = recipe.weighting.weight(log_snr, recipe.target)
@@ -35,8 +35,10 @@ class Inputs:
         if recipe.importance_base is not None:
             correction = correction * (self._expected_under.log_prob(log_snr) - self._drawn.log_prob(log_snr)).exp()
         noise = normal(recipe.seed, "training noise", first, count, self._data.shape).to(device)
-        labels = one_hot(torch.from_numpy(self._data.labels[positions]).to(device), self._data.classes)
+        labels = one_hot(torch.from_numpy(self._data.labels[positions]).to(device), recipe.classes_of(self._data))
         if labels is not None and recipe.label_dropout:
             kept = uniform(recipe.seed, "label dropout", first, count) >= recipe.label_dropout
             labels = labels * torch.from_numpy(kept).to(device)[:, None]
+        if augment is not None:
+            labels = augment if labels is None else torch.cat([labels, augment], dim=1)
         return Batch(first, clean, noise, labels, log_snr.float(), weight.float(), correction.float())

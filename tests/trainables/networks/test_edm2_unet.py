@@ -51,7 +51,7 @@ def part(golden: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor
 def denoiser(golden) -> Denoiser:
     net = TINY.build(1, 8, 4)
     net.load_state_dict(part(golden, "init/"))
-    return Denoiser(net, make_target("edm"))
+    return Denoiser(net, make_target("edm"), classes=4)
 
 
 def test_forward_equals_the_reference(golden, denoiser) -> None:

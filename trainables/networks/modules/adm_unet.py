@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from trainables.networks.blocks import BlockShape, head_count, unet_blocks
 from trainables.networks.modules.group_norms import group_count, group_norm
 from trainables.networks.modules.units import Part, Prunable, Units
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 class AdmShape(Protocol):
@@ -41,9 +43,9 @@ class AdmShape(Protocol):
 
 
 class AdmUNet(nn.Module):
-    """F(z; c_noise, labels)."""
+    """F(z; c_noise, labels, augment labels)."""
 
-    def __init__(self, settings: AdmShape, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: AdmShape, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> None:
         super().__init__()
         widths = [settings.channels * m for m in settings.mult]
         self.frequencies, embedding = settings.channels, 4 * settings.channels
@@ -60,12 +62,15 @@ class AdmUNet(nn.Module):
             side[shape.name] = Block(shape, embedding, settings)
         self.out_norm = group_norm(widths[0])
         self.out_conv = zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
+        self.embed_augment = zeroed(nn.Linear(augment_labels, embedding, bias=False)) if augment_labels else None
 
-    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None, augment_NA: Tensor | None = None) -> Tensor:
         embedding = positions(c_noise_N, self.frequencies).to(z_NCHW.dtype)
         embedding = self.embed1(F.silu(self.embed0(embedding)))
         if self.embed_label is not None and labels_NK is not None:
             embedding = embedding + self.embed_label(labels_NK.to(z_NCHW.dtype) * labels_NK.shape[1] ** 0.5)
+        if self.embed_augment is not None and augment_NA is not None:
+            embedding = embedding + self.embed_augment(augment_NA.to(z_NCHW.dtype))
         embedding = F.silu(embedding)
         x, skips = z_NCHW, []
         for block in self.encoder.values():
@@ -126,7 +131,7 @@ class Block(Prunable):
         return found
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The same layer, starting as the zero map."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

@@ -19,13 +19,14 @@ def build_denoiser(recipe: Recipe, data: ImageData) -> Denoiser:
     channels, height, width = data.shape
     if height != width:
         raise ConfigError(f"data: images of {height}x{width} were given; only square images are supported")
+    classes = recipe.classes_of(data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "initial weights"))
         try:
-            network = recipe.network.build(channels, height, data.classes)
+            network = recipe.network.build(channels, height, classes, recipe.augment.labels)
         except ValueError as error:
             raise ConfigError(f"network: {error}") from None
-    return Denoiser(network, recipe.target).to(memory_format=torch.channels_last)  # +20 % on CPU, more on tensor cores
+    return Denoiser(network, recipe.target, classes).to(memory_format=torch.channels_last)  # +20 % on CPU, more on tensor cores
 
 
 def starting_denoiser(recipe: Recipe, data: ImageData, folder: Path) -> Denoiser:

@@ -14,14 +14,22 @@ SIGMA_DATA = 0.5  # standard deviation of the data in EDM's coordinates; inside,
 class Denoiser(nn.Module):
     """F and the maps around it; arithmetic outside the network is float32 whatever the network's precision."""
 
-    def __init__(self, network: nn.Module, target: Target) -> None:
+    def __init__(self, network: nn.Module, target: Target, classes: int = 0) -> None:
         super().__init__()
         self.network = network
         self.target = target
+        self.classes = classes  # of the labels that the network takes; 0 is none
 
     def forward(self, z_NCHW: Tensor, log_snr_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
-        """The network's raw output F at noisy images z = alpha*y + sigma*eps of unit variance."""
-        return self.network(z_NCHW, noise_conditioning(log_snr_N, SIGMA_DATA).to(z_NCHW.dtype), labels_NK).float()
+        """The network's raw output F at noisy images z = alpha*y + sigma*eps of unit variance.
+
+        Labels are [N, classes] or, in training with an augmentation that the network is told of, [N, classes + augment labels].
+        """
+        c_noise = noise_conditioning(log_snr_N, SIGMA_DATA).to(z_NCHW.dtype)
+        if labels_NK is None or labels_NK.shape[1] == self.classes:
+            return self.network(z_NCHW, c_noise, labels_NK).float()
+        classes, augment = labels_NK.split([self.classes, labels_NK.shape[1] - self.classes], dim=1)
+        return self.network(z_NCHW, c_noise, classes if self.classes else None, augment).float()
 
     def corrupt(self, clean: Tensor, noise: Tensor, log_snr_N: Tensor) -> tuple[Tensor, Tensor]:
         """(noisy images z, what the network should output)."""

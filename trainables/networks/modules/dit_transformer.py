@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.networks.modules.adm_unet import positions
+from trainables.networks.modules.adm_unet import positions, zeroed
 from trainables.networks.modules.units import Part, Prunable, Units
 
 _FREQUENCIES = 256
@@ -42,11 +42,11 @@ class DitShape(Protocol):
 
 
 class DitTransformer(nn.Module):
-    """F(z; c_noise, labels); the output layer starts at zero."""
+    """F(z; c_noise, labels, augment labels); the output layer starts at zero."""
 
     places: Tensor
 
-    def __init__(self, settings: DitShape, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: DitShape, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> None:
         super().__init__()
         width, self.patch, self.side, self.channels = settings.width, settings.patch, resolution // settings.patch, channels
         self.embed_patch = nn.Conv2d(channels, width, settings.patch, settings.patch)
@@ -59,12 +59,15 @@ class DitTransformer(nn.Module):
         self.out_modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, settings.patch**2 * channels)
         self._initialise(blocks)
+        self.embed_augment = zeroed(nn.Linear(augment_labels, width, bias=False)) if augment_labels else None
 
-    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None, augment_NA: Tensor | None = None) -> Tensor:
         x = self.embed_patch(z_NCHW).flatten(2).transpose(1, 2) + self.places.to(z_NCHW.dtype)
         condition = self.embed_noise(positions(c_noise_N * _TIME_SCALE, _FREQUENCIES).to(z_NCHW.dtype))
         if self.embed_label is not None and labels_NK is not None:
             condition = condition + self.embed_label(labels_NK.to(z_NCHW.dtype))
+        if self.embed_augment is not None and augment_NA is not None:
+            condition = condition + self.embed_augment(augment_NA.to(z_NCHW.dtype))
         condition = F.silu(condition)
         for block in self.blocks:
             x = block(x, condition)

@@ -107,9 +107,9 @@ class Pieces:
 
 
 class Edm2UNet(nn.Module):
-    """F(z; c_noise, labels): encoder and decoder of residual blocks with skip connections; out_gain starts at 0."""
+    """F(z; c_noise, labels, augment labels): encoder and decoder of residual blocks with skip connections; out_gain starts at 0."""
 
-    def __init__(self, settings: Edm2Shape, channels: int, resolution: int, classes: int) -> None:
+    def __init__(self, settings: Edm2Shape, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> None:
         super().__init__()
         self.pieces = pieces = Pieces(settings)
         widths = [settings.channels * m for m in settings.mult]
@@ -128,8 +128,10 @@ class Edm2UNet(nn.Module):
         self.out_conv = pieces.conv(widths[0], channels, 3)
         if self.out_gain is None and settings.weight_norm == "none":
             nn.init.zeros_(self.out_conv.weight)  # without a gain, the last layer itself starts at 0
+        self.embed_augment = pieces.conv(augment_labels, embedding) if augment_labels else None
+        self.augment_gain = pieces.gain() if augment_labels else None
 
-    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
+    def forward(self, z_NCHW: Tensor, c_noise_N: Tensor, labels_NK: Tensor | None = None, augment_NA: Tensor | None = None) -> Tensor:
         pieces = self.pieces
         embedding = self.embed_noise(self.fourier(c_noise_N).to(z_NCHW.dtype))
         if self.embed_label is not None:
@@ -137,6 +139,9 @@ class Edm2UNet(nn.Module):
                 labels_NK = z_NCHW.new_zeros(1, self.embed_label.weight.shape[1])
             label = self.embed_label(labels_NK.to(z_NCHW.dtype) * labels_NK.shape[1] ** 0.5)
             embedding = pieces.sum(embedding, label.expand_as(embedding), self.label_balance)
+        if self.embed_augment is not None and augment_NA is not None:  # added, so that labels of zero leave the magnitude as it is
+            gain = 1.0 if self.augment_gain is None else self.augment_gain
+            embedding = embedding + self.embed_augment(augment_NA.to(z_NCHW.dtype), gain=gain)
         embedding = pieces.silu(embedding)
 
         x = torch.cat([z_NCHW, torch.ones_like(z_NCHW[:, :1])], dim=1) if self.constant_channel else z_NCHW
