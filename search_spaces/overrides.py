@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from trainables import optimisers
 from trainables.errors import ConfigError
 from trainables.files.yaml_file import parse_value
 
@@ -13,7 +14,8 @@ from trainables.files.yaml_file import parse_value
 def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the settings with the values put at their paths.
 
-    A new `kind` drops the settings of the old one (a Laplace b means nothing to a cosine schedule); kinds come first.
+    A new `kind` drops the settings of the old one (a Laplace b means nothing to a cosine schedule), but for those that all kinds of
+    optimisers share; kinds come first.
     """
     result = copy.deepcopy(dict(settings))
     for path in sorted(values, key=lambda p: not p.endswith(".kind")):
@@ -29,9 +31,18 @@ def _put(node: dict[str, Any], parts: list[str], value: Any, path: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"{path}: '{'.'.join(parts[: i + 1])}' is the value {child!r}, so nothing can be set inside it")
         node = child
-    if parts[-1] == "kind" and node.get("kind") != value:
-        node.clear()
+    if parts[-1] == "kind":
+        _drop_settings(node, parts, value)
     node[parts[-1]] = value
+
+
+def _drop_settings(node: dict[str, Any], parts: list[str], kind: Any) -> None:
+    """Take out what belongs to another kind."""
+    optimiser = parts[-2:-1] == ["optimiser"]
+    if node.get("kind", optimisers.DEFAULT if optimiser else None) != kind:
+        shared = optimisers.Optimiser.model_fields if optimiser else ()
+        for name in node.keys() - shared:
+            del node[name]
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

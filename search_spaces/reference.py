@@ -17,7 +17,6 @@ from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.experts.fine_tuning import FineTuning
 from trainables.experts.settings import Experts, Pruning
 from trainables.method import Method
-from trainables.optimisers.adam import Adam
 from trainables.optimisers.arithmetic import Arithmetic
 from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
 from trainables.schedules.restricted import Levels
@@ -36,7 +35,7 @@ def reference() -> str:
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
         "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### experts\n", _table(Experts),
         "\n### experts.pruning\n", _table(Pruning), "\n### experts.fine_tune\n", _table(FineTuning),
-        "\n### optimiser\n", _table(Adam), "\n### arithmetic\n", _table(Arithmetic),
+        "\n### arithmetic\n", _table(Arithmetic),
         "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),
     ]

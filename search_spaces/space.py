@@ -46,19 +46,23 @@ def in_order(space: Mapping[str, Distribution]) -> list[str]:
 
 
 def default_range(path: str, base: Recipe, kinds: list[Any]) -> dict[str, Any]:
-    """The default search range that the method itself states for a field (`auto` in a study file)."""
+    """The default search range that the method itself states for a field (`auto` in a study file).
+
+    `kinds` are those with which it is searched, the base's own where there are none; of several ranges the one that covers them all.
+    """
     *owner, name = path.split(".")
-    candidates: list[type] = []
     node: Any = base
     for part in owner:
         node = getattr(node, part, None)
-    if node is not None:
-        candidates.append(type(node))
     family = FAMILIES.get(owner[-1], {}) if owner else {}
-    candidates += [family[k] for k in kinds if isinstance(k, str) and k in family]
-    for cls in candidates:
-        field = getattr(cls, "model_fields", {}).get(name)
-        extra = field.json_schema_extra if field else None
-        if isinstance(extra, dict) and "search" in extra:
-            return dict(extra["search"])
-    raise ConfigError(f"space.{path}: has no default range; give low and high, or a list of choices")
+    methods = [family[k] for k in kinds if isinstance(k, str) and k in family] or [type(node)]
+    ranges = [r for r in (_stated_range(method, name) for method in methods) if r]
+    if not ranges:
+        raise ConfigError(f"space.{path}: has no default range; give low and high, or a list of choices")
+    return {"low": min(r["low"] for r in ranges), "high": max(r["high"] for r in ranges), "log": all(r["log"] for r in ranges)}
+
+
+def _stated_range(method: type, name: str) -> dict[str, Any] | None:
+    field = getattr(method, "model_fields", {}).get(name)
+    extra = field.json_schema_extra if field else None
+    return dict(extra["search"]) if isinstance(extra, dict) and "search" in extra else None

@@ -185,10 +185,19 @@ def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any
         result["space"] = dict(space)
         for path, value in wanted.items():
             conditions = {name: condition for name, condition in value.items() if name != "kind"} if isinstance(value, dict) else {}
-            when = conditions.get("when")
-            kinds = when.get(f"{path.rpartition('.')[0]}.kind", []) if isinstance(when, dict) else []
-            result["space"][path] = {**spaces.default_range(path, base, kinds if isinstance(kinds, list) else [kinds]), **conditions}
+            kinds = _kinds_beside(path, conditions.get("when"), space)
+            result["space"][path] = {**spaces.default_range(path, base, kinds), **conditions}
     return result
+
+
+def _kinds_beside(path: str, when: Any, space: Mapping[str, Any]) -> list[Any]:
+    """Kinds of the method with which a field of it is searched: those of its condition, else all that are searched."""
+    axis = f"{path.rpartition('.')[0]}.kind"
+    given = when.get(axis) if isinstance(when, dict) else None
+    if given is None:
+        choices = space.get(axis)
+        given = choices.get("choices") if isinstance(choices, dict) else choices
+    return given if isinstance(given, list) else [given]
 
 
 def bundled_studies() -> dict[str, Path]:

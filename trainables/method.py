@@ -53,16 +53,22 @@ def kinds_in(package: str, interface: type[M]) -> dict[str, type[M]]:
     return dict(sorted(found.items()))
 
 
-def one_of(kinds: Mapping[str, type[Method]]) -> Any:
-    """The pydantic type of a field that holds any of these methods; a bare name stands for its defaults."""
+def one_of(kinds: Mapping[str, type[Method]], default: str | None = None) -> Any:
+    """The pydantic type of a field that holds any of these methods; a bare name stands for its defaults.
+
+    `default` is the kind of settings that do not name theirs.
+    """
     classes = list(kinds.values())
     union = reduce(or_, classes)
     tagged = Annotated[union, Field(discriminator="kind")] if len(classes) > 1 else union
-    return Annotated[tagged, BeforeValidator(_name_alone)]
 
 
-def _name_alone(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
+    def with_kind(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        return {"kind": default, **value} if default and isinstance(value, Mapping) else value
+
+    return Annotated[tagged, BeforeValidator(with_kind)]
 
 
 def build(kinds: Mapping[str, type[M]], family: str, name: str, params: Mapping[str, Any]) -> M:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from trainables import augmentations, metrics, networks, sampling, schedules, targets, weightings
+from trainables import augmentations, metrics, networks, optimisers, sampling, schedules, targets, weightings
 from trainables import data as data_sets
 from trainables import timesteps as policies
 from trainables.augmentations import AnyAugmentation
@@ -34,6 +34,7 @@ from trainables.metrics.probe import Probe
 from trainables.metrics.samples import SampleMetric
 from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
+from trainables.optimisers import AnyOptimiser
 from trainables.optimisers.adam import Adam
 from trainables.optimisers.arithmetic import Arithmetic, Precision
 from trainables.sampling import AnySampler
@@ -53,7 +54,8 @@ from trainables.weightings.edm import Edm
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "data": data_sets.KINDS, "augment": augmentations.KINDS, "network": networks.KINDS, "target": targets.KINDS,
     "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
-    "weighting": weightings.KINDS, "timesteps": policies.KINDS, "sampler": sampling.KINDS, "features": metrics.KINDS,
+    "weighting": weightings.KINDS, "timesteps": policies.KINDS, "optimiser": optimisers.KINDS,
+    "sampler": sampling.KINDS, "features": metrics.KINDS,
     "split": splits.KINDS, "budgets": budgets.KINDS,
 }
 
@@ -123,7 +125,7 @@ class Recipe(Settings):
         None, description="train on these noise levels alone: the schedule's density restricted to them; none is all"
     )
     timesteps: AnyTimesteps = Field(default_factory=Independent, description="how each image's level is drawn")
-    optimiser: Adam = Field(default_factory=Adam, description="Adam and its learning rate")
+    optimiser: AnyOptimiser = Field(default_factory=Adam, description="optimiser and its learning rate; without a kind it is adam")
     arithmetic: Arithmetic = Field(default_factory=Arithmetic, description="number formats, gradient accumulation")
     ema: Ema = Field(default_factory=Ema, description="averages of the weights")
     experts: Experts | None = Field(
@@ -187,6 +189,16 @@ class Recipe(Settings):
                 raise ValueError(f"label_dropout = {self.label_dropout:g} has no labels to leave out where conditional is false: use 0")
             if self.evaluation.guidance.by == "unconditional" and not self.evaluation.guidance.off:
                 raise ValueError("evaluation.guidance: by: unconditional guides with labels, and conditional is false: use by: weaker")
+        return self
+
+    @model_validator(mode="after")
+    def _optimiser_has_its_effect(self) -> Recipe:
+        self.optimiser.check_length(self.duration.images)
+        if self.optimiser.decays_weights and self.network.forces_norms:
+            raise ValueError(
+                "optimiser.weight_decay would change nothing: this network's weights are set to unit norm before each step "
+                "(network.weight_norm: forced); set weight_decay: 0, or weight_norm: standard or none"
+            )
         return self
 
     @property

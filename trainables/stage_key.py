@@ -1,7 +1,7 @@
 """What decides the result of training, in one key: runs with the same key are alike as far as both go. No torch here.
 
-The key covers the recipe without its length, the content of data and weights (not where they lie), the source of the methods in use,
-the number of ranks, the kind of device, and the version of the training loop's own numbers.
+The key covers the recipe without its length (with it, where the learning rate depends on it), the content of data and weights (not where
+they lie), the source of the methods in use, the number of ranks, the kind of device, and the version of the training loop's own numbers.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ _OF_SWEEPS = ("also", "sample_metrics", "samples", "compile")
 
 
 def stage_key(recipe: Recipe, cache: Path, ranks: int = 1, device: str = "cpu") -> str:
-    """SHA-256, hexadecimal, of everything that decides a training result but its length.
+    """SHA-256, hexadecimal, of everything that decides a training result but its length, unless the learning rate depends on it.
 
     `ranks` counts data-parallel processes, `device` is torch's type of device.  Hashes of files are remembered in `cache`.
     A file that cannot be read counts by its error, which training will tell.
     """
     fields = recipe.model_dump(mode="json")
-    del fields["duration"]["images"]
+    if not recipe.optimiser.depends_on_length:
+        del fields["duration"]["images"]
     for name in _OF_SWEEPS:
         del fields["evaluation"][name]
     everything = {

@@ -44,6 +44,10 @@ class Edm2(Network):
         blocks = unet_blocks(self.channels, self.mult, self.blocks, self.attention, resolution)
         return unet_units(blocks, self.channels_per_head)
 
+    @property
+    def forces_norms(self) -> bool:
+        return self.weight_norm == "forced"
+
     def check(self, resolution: int) -> None:
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
         super().check(resolution)

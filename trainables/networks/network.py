@@ -33,6 +33,11 @@ class Network(Method, abc.ABC):
         Augment labels [N, augment_labels] of zero, or none, mean an image that is not augmented.
         """
 
+    @property
+    def forces_norms(self) -> bool:
+        """Whether every weight matrix is set to unit norm before each step (EDM2's forced weight norm)."""
+        return False
+
     def check(self, resolution: int) -> None:
         """Raise ValueError where images of this resolution cannot pass through, or `widths` do not fit."""
         check_widths(self.widths, self.units(resolution))

@@ -96,7 +96,7 @@ class Run:
         self._check_finite(totals)
         metrics = {
             "loss": totals.loss / totals.finite_losses / math.prod(self.data.shape) if totals.finite_losses else math.nan,
-            "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images),
+            "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images, self.recipe.duration.images),
             "images_per_second": images_per_second,
             "train_seconds": self.counters.train_seconds,
             "nonfinite_steps": float(totals.nonfinite),

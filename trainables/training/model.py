@@ -30,9 +30,7 @@ class Model:
         self.denoiser = starting_denoiser(recipe, data, folder).to(ranks.device)
         self.head = self._build_head()
         self._forced_norm = ForcedNorm(self.denoiser, *([self.head] if self.head else []))
-        adam = recipe.optimiser
-        parameters = [*self.denoiser.parameters(), *(self.head.parameters() if self.head else ())]
-        self.optimiser = torch.optim.Adam(parameters, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
+        self.optimiser = recipe.optimiser.build([self.denoiser, *([self.head] if self.head else [])])
         self.steps = Steps(recipe.arithmetic, ranks.device)
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
         self._parallel: nn.Module = self.denoiser
@@ -49,7 +47,9 @@ class Model:
         self._forced_norm()
         if getattr(self._recipe.network, "dropout", 0.0):
             torch.manual_seed(torch_seed(self._recipe.seed, f"dropout/{self._ranks.rank}", images))
-        self.optimiser.param_groups[0]["lr"] = self._recipe.optimiser.learning_rate(images)
+        rate = self._recipe.optimiser.learning_rate(images, self._recipe.duration.images)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
 
     def backward(self, batch: Batch) -> Losses:
         """Gradients of the mean loss over the global batch, times the loss scale; the losses, detached.
