@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LossSecondMoment(TimestepPolicy):
-    """p(cell) proportional to sqrt(E[loss^2]) over equally likely cells of the schedule; losses are weighted by 1/p.
+    """p(cell) proportional to sqrt(E[loss^2]) over equally likely cells of the schedule; losses are corrected by 1/p.
 
     The expected loss stays that of the schedule; only the variance of its estimate changes.
     """
@@ -49,17 +49,13 @@ class _LossSecondMoment(Draws):
         return (1 - share) * moment / moment.sum() + share / cells if moment.sum() else np.full(cells, 1.0 / cells)
 
     def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        p = self.probabilities
-        edges = np.concatenate([[0.0], np.cumsum(p)])
-        u = uniform(self.seed, "log_snr", first, count) * edges[-1]
-        cell = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, len(p) - 1)
-        within = np.clip((u - edges[cell]) / p[cell], 0.0, 1.0)  # what is left of u is uniform within the cell
-        return self.schedule.from_uniform((cell + within) / len(p)), 1.0 / (len(p) * p[cell])
+        cell, within = self._places(first, count)
+        return self.schedule.from_uniform((cell + within) / self._settings.cells), self._correction(cell)
 
-    def observe(self, log_snr: np.ndarray, losses: np.ndarray) -> None:
-        t = 1.0 - np.asarray(self.schedule.cdf(log_snr))
-        cells = np.clip((t * self._settings.cells).astype(int), 0, self._settings.cells - 1)
-        for cell, loss in zip(cells, losses, strict=True):
+    def observe(self, first: int, losses: np.ndarray) -> None:
+        # Cells are those of the draws, not of the levels: where the schedule clamps, the levels of several cells are one.
+        cells, _ = self._places(first, len(losses))
+        for cell, loss in zip(cells, losses / self._correction(cells), strict=True):
             self._losses[cell, self._counts[cell] % self._settings.history] = loss
             self._counts[cell] += 1
 
@@ -74,3 +70,16 @@ class _LossSecondMoment(Draws):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._losses, self._counts = state["losses"].numpy().copy(), state["counts"].numpy().copy()
+
+    def _places(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(cell [count], place within it [count] in [0, 1]) of the samples from `first` on, as now drawn."""
+        p = self.probabilities
+        edges = np.concatenate([[0.0], np.cumsum(p)])
+        u = uniform(self.seed, "log_snr", first, count) * edges[-1]
+        cell = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, len(p) - 1)
+        return cell, np.clip((u - edges[cell]) / p[cell], 0.0, 1.0)  # what is left of u is uniform within the cell
+
+    def _correction(self, cell: np.ndarray) -> np.ndarray:
+        """1/(n p) of cells [count]."""
+        p = self.probabilities
+        return 1.0 / (len(p) * p[cell])

@@ -35,13 +35,13 @@ class Draws(abc.ABC):
 
     @abc.abstractmethod
     def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """(log SNR [count] float64, loss weights [count] or None) of the samples first .. first + count - 1.
+        """(log SNR [count] float64, corrections of the loss [count] or None) of the samples first .. first + count - 1.
 
         `clean` [count,C,H,W] are their whitened images.
         """
 
-    def observe(self, log_snr: np.ndarray, losses: np.ndarray) -> None:  # noqa: B027 - most policies observe nothing
-        """Take in the weighted losses [batch] of a step at log SNR [batch], all ranks' together."""
+    def observe(self, first: int, losses: np.ndarray) -> None:  # noqa: B027 - most policies observe nothing
+        """Take in a step's losses [batch] as corrected, in order of samples from `first` on, before anything else is drawn or observed."""
 
     def report(self) -> dict[str, float]:
         """Numbers worth logging with each report."""

@@ -146,7 +146,7 @@ class Run:
             observed = self.ranks.gather(losses.fit).double().cpu().numpy()
             if np.isfinite(observed).all():
                 self.diagnostics.observe(levels, observed / pixels)
-                draws.observe(levels, observed)
+                draws.observe(self.counters.images, observed)
 
     def _check_finite(self, totals: Totals) -> None:
         """Give up where losses or gradients were not finite too often; the same on all ranks."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.schedules import KINDS as SCHEDULES
 from trainables.schedules import make_schedule
 from trainables.timesteps import KINDS
 from trainables.timesteps.adaptive import Adaptive, telling_levels
@@ -40,8 +41,8 @@ def test_loss_second_moment_draws_where_losses_are_large_and_stays_unbiased() ->
     draws = LossSecondMoment(cells=16, history=4).start(SCHEDULE, seed=0, batch_size=64)
     truth = lambda log_snr: np.where(np.abs(log_snr) < 1, 10.0, 1.0)  # noqa: E731
     for first in range(0, 6400, 64):
-        levels, _ = draws.draw(first, 64, CLEAN)
-        draws.observe(levels, truth(levels))
+        levels, weights = draws.draw(first, 64, CLEAN)
+        draws.observe(first, weights * truth(levels))
     levels, weights = draws.draw(10_000, 50_000, CLEAN)
     plain, _ = KINDS["uniform"]().start(SCHEDULE, 1, 64).draw(0, 50_000, CLEAN)
     assert (np.abs(levels) < 1).mean() > 2 * (np.abs(plain) < 1).mean()
@@ -51,6 +52,30 @@ def test_loss_second_moment_draws_where_losses_are_large_and_stays_unbiased() ->
     copy.restore(draws.state())
     np.testing.assert_array_equal(copy.draw(0, 64, CLEAN)[0], draws.draw(0, 64, CLEAN)[0])
     assert draws.density().mean() == pytest.approx(1) and draws.density().max() > 2
+
+
+def test_loss_second_moment_settles_on_the_share_of_each_cells_loss() -> None:
+    draws = LossSecondMoment(cells=4, history=2, uniform_share=0).start(SCHEDULE, seed=0, batch_size=64)
+    loss_of_cell = np.array([0.7, 0.1, 1.0, 0.5])
+    for first in range(0, 1280, 64):
+        levels, corrections = draws.draw(first, 64, CLEAN)
+        cells = ((1 - SCHEDULE.cdf(levels)) * 4).astype(int)
+        draws.observe(first, corrections * loss_of_cell[cells])
+        if first >= 640:
+            np.testing.assert_allclose(draws.probabilities, loss_of_cell / loss_of_cell.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_loss_second_moment_acts_after_enough_draws_of_any_schedule(schedule: str) -> None:
+    draws = LossSecondMoment().start(make_schedule(schedule), seed=0, batch_size=256)
+    for first in range(0, 20 * 256, 256):
+        levels, corrections = draws.draw(first, 256, CLEAN)
+        draws.observe(first, corrections * (2 + np.sign(levels)))
+    p = draws.probabilities
+    assert p.max() > 1.5 * p.min()
+    p_of_large = draws.density()[:8].mean()  # positive log SNR has loss 3, negative 1
+    if schedule in ("cosine", "cauchy", "laplace"):
+        assert p_of_large == pytest.approx(1.5, rel=0.01)
 
 
 def test_speed_draws_flat_levels_less_often_by_its_ratio() -> None:
