@@ -67,7 +67,7 @@ class Run:
         self.inputs = Inputs(recipe, self.data, ranks)
         self.model = Model(recipe, self.data, ranks, folder)
         self.beside = start_beside(recipe, self.inputs.draws)
-        self.diagnostics = Diagnostics(recipe, self.model.denoiser)
+        self.diagnostics = Diagnostics(recipe, self.model.denoiser, ranks, self.model.head)
         self.counters = Counters()
         self._restore()
         self.model.launch()
@@ -100,7 +100,7 @@ class Run:
             "images_per_second": images_per_second,
             "train_seconds": self.counters.train_seconds,
             "nonfinite_steps": float(totals.nonfinite),
-            **self.diagnostics.take(), **draws.report(),
+            **self.diagnostics.take(last=self.counters.images % self.recipe.evaluation.every == 0), **draws.report(),
         }
         if self.model.steps.dynamic:
             metrics |= {"overflow_steps": float(totals.overflows), "loss_scale": totals.scale}
@@ -133,19 +133,18 @@ class Run:
     def _corrected(self, batch: Batch) -> Batch:
         """With the factors that are learned beside the loop."""
         for beside in self.beside.values():
-            factor = beside.factor(batch.log_snr.double().cpu().numpy())
+            factor = beside.factor(batch.log_snr)
             if factor is not None:
-                batch = batch.corrected(torch.from_numpy(factor).to(batch.correction))
+                batch = batch.corrected(factor)
         return batch
 
     def _observe(self, losses: Losses, batch: Batch) -> None:
-        """Take in the losses of all ranks, if they are finite."""
+        """Take in the losses of a step; what is not finite teaches nothing."""
         pixels, draws = math.prod(self.data.shape), self.inputs.draws
-        if draws.observes_losses or self.diagnostics.wanted:
-            levels = self.ranks.gather(batch.log_snr).double().cpu().numpy()
+        self.diagnostics.observe(batch.log_snr, losses.error / pixels)
+        if draws.observes_losses:
             observed = self.ranks.gather(losses.fit).double().cpu().numpy()
             if np.isfinite(observed).all():
-                self.diagnostics.observe(levels, observed / pixels)
                 draws.observe(self.counters.images, observed)
 
     def _check_finite(self, totals: Totals) -> None:
@@ -162,6 +161,7 @@ class Run:
             return
         self.counters, tensors = stored
         self.inputs.draws.restore(_under("draws/", tensors))
+        self.diagnostics.restore(_under("diagnostics/", tensors))
         for kind, beside in self.beside.items():
             beside.restore(_under(f"beside/{kind}/", tensors))
         with torch.no_grad():
@@ -170,6 +170,7 @@ class Run:
 
     def _state(self) -> dict[str, Tensor]:
         named = self.model.state() | {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}
+        named |= {f"diagnostics/{name}": tensor for name, tensor in self.diagnostics.state().items()}
         for kind, beside in self.beside.items():
             named |= {f"beside/{kind}/{name}": tensor for name, tensor in beside.state().items()}
         return named

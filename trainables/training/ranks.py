@@ -24,6 +24,14 @@ class Ranks:
         torch.distributed.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of every rank's values, the same on all ranks; a new tensor where there are several."""
+        if self.world == 1:
+            return values
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
     def average_gradients(self, module: nn.Module) -> None:
         """The mean gradient over all ranks, for modules outside the data-parallel wrapper."""
         if self.world > 1:

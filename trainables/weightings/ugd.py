@@ -21,6 +21,9 @@ class Ugd(Weighting):
 
     kind: Literal["ugd"] = "ugd"
     every: int = Field(100, ge=1, description="optimiser steps between two estimates of the weights")
+    decay: float = Field(
+        0.9, ge=0, lt=1, description="share of the earlier estimates kept at each new one in their running mean; 0 is the newest alone"
+    )
     ridge: float = Field(0.1, gt=0, description="pull towards equal weights, relative to the mean squared gradient norm")
 
     def log_weight(self, log_snr: Array, target: Target) -> Array:

@@ -8,7 +8,6 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from trainables.networks.modules.denoiser import Denoiser
@@ -37,7 +36,7 @@ class Beside(abc.ABC):
     def before_step(self, step: Step) -> Callable[[], None] | None:
         """Called before each optimiser step; what it returns is called after it."""
 
-    def factor(self, log_snr: np.ndarray) -> np.ndarray | None:
+    def factor(self, log_snr: Tensor) -> Tensor | None:
         """Factor on the losses [N], where this is what is learned."""
         return None
 

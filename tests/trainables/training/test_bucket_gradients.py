@@ -1,0 +1,152 @@
+"""Gradients by noise level: the same on any number of ranks, with dropout out of the way, and their noise known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import tiny_fields
+from tests.trainables.training.thread_ranks import on_ranks
+from trainables.networks.modules.denoiser import Denoiser, per_image
+from trainables.optimisers.arithmetic import Arithmetic
+from trainables.randomness import normal
+from trainables.recipe import make_recipe
+from trainables.targets import make_target
+from trainables.training.batch import Batch
+from trainables.training.beside import Step
+from trainables.training.beside.ugd import BucketWeights
+from trainables.training.bucket_gradients import BUCKETS, EDGES, bucket_gradients, bucket_of
+from trainables.training.diagnostics import Diagnostics
+from trainables.training.ranks import Ranks
+from trainables.weightings.ugd import Ugd, min_norm_weights
+
+LEVELS = torch.tensor([-4.0, 0.0, 4.0])
+
+
+class Scale(nn.Module):
+    """F = a z + dropout of b z."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.tensor([0.5, 0.3]))
+
+    def forward(self, z: torch.Tensor, *_: object) -> torch.Tensor:
+        return self.factors[0] * z + nn.functional.dropout(self.factors[1] * z, 0.5, self.training)
+
+
+def batch_of(first: int, count: int) -> Batch:
+    """Unit-variance data and noise at three levels in turn."""
+    clean, noise = (normal(0, what, first, count, (1, 2, 2)) for what in ("data", "noise"))
+    ones = torch.ones(count)
+    return Batch(first, clean, noise, None, LEVELS[torch.arange(first, first + count) % 3], ones, ones)
+
+
+def test_buckets_are_half_open_and_the_outermost_take_the_rest() -> None:
+    assert bucket_of(torch.tensor([-99.0, -12, -10.5, -10.4, 0, 10.4, 10.5, 99])).tolist() == [0, 0, 1, 1, 8, 14, 15, 15]
+    assert bucket_of(torch.from_numpy(EDGES[:-1])).tolist() == list(range(BUCKETS))
+
+
+def test_expected_gradients_are_estimated_without_bias() -> None:
+    denoiser = Denoiser(Scale(), make_target("x0"))
+    alpha = torch.sigmoid(LEVELS).sqrt().numpy().astype(float)
+    expected = 2 * 4 * (0.8 - alpha)  # d/da E|a z + b z - y|^2 over 4 pixels, where E[z y] = alpha, E[z z] = 1; the same by b
+    variance = 2 * 4 * 4 * (1.64 - 1.6 * alpha + (0.8 - alpha) ** 2)  # of both, from Var(z r) = Var z Var r + Cov(z, r)^2, r = 0.8 z - y
+    grams, variances = [], []
+    for first in range(0, 200 * 24, 24):
+        found = bucket_gradients(denoiser, batch_of(first, 24), Ranks(), Arithmetic())
+        grams.append(found.unbiased_gram)
+        variances.append(found.variance)
+    assert found.buckets.tolist() == [5, 8, 10] and found.images.tolist() == [8, 8, 8]
+    for estimates, truth in ((grams, 2 * np.outer(expected, expected)), (variances, variance)):
+        z = (np.mean(estimates, 0) - truth) / (np.std(estimates, 0) / 200**0.5)
+        assert np.abs(z).max() < 4
+
+
+@pytest.mark.parametrize("arithmetic", [Arithmetic(), Arithmetic(micro_batch=3)], ids=["whole", "parts"])
+def test_ranks_and_parts_change_nothing_but_rounding_and_dropout_takes_no_random_number(arithmetic: Arithmetic) -> None:
+    denoiser = Denoiser(Scale(), make_target("v")).train()
+    before = torch.get_rng_state()
+    one = bucket_gradients(denoiser, batch_of(0, 24), Ranks(), Arithmetic())
+    assert (torch.get_rng_state() == before).all() and denoiser.training
+    found = on_ranks(
+        2, lambda ranks: bucket_gradients(Denoiser(Scale(), make_target("v")), batch_of(12 * ranks.rank, 12), ranks, arithmetic))
+    for each in found:
+        np.testing.assert_allclose(each.gram, one.gram, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(each.variance, one.variance, rtol=1e-5)
+        np.testing.assert_array_equal(each.images, one.images)
+    few = bucket_gradients(denoiser, batch_of(0, 4), Ranks(), Arithmetic())
+    assert few.buckets.tolist() == [5]  # one image says nothing of the noise
+
+
+def ugd_weights(ranks: Ranks, decay: float = 0.9, steps: int = 3) -> np.ndarray:
+    weights, denoiser, count = BucketWeights(Ugd(every=1, decay=decay)), Denoiser(Scale(), make_target("x0")), 24 // ranks.world
+    for index in range(steps):
+        batch = batch_of(24 * index + count * ranks.rank, count)
+        weights.before_step(Step(denoiser, batch, index, ranks, Arithmetic()))
+    restored = BucketWeights(Ugd(every=1, decay=decay))
+    restored.restore(weights.state())
+    assert (restored.factor(batch.log_snr) == weights.factor(batch.log_snr)).all()
+    assert all((restored.state()[name] == array).all() for name, array in weights.state().items())
+    return weights.weights
+
+
+def test_ugd_has_the_same_weights_on_one_and_two_ranks() -> None:
+    one, other = on_ranks(2, ugd_weights)
+    assert (one == other).all() and one.std() > 0.1
+    np.testing.assert_allclose(one, ugd_weights(Ranks()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_ugd_averages_its_estimates_over_time(decay: float) -> None:
+    estimates = [bucket_gradients(Denoiser(Scale(), make_target("x0")), batch_of(24 * i, 24), Ranks(), Arithmetic()) for i in range(3)]
+    shares = np.array([decay**2, decay, 1.0])
+    mean = np.tensordot(shares / shares.sum(), [e.unbiased_gram for e in estimates], 1)
+    expected = np.ones(BUCKETS)
+    expected[[5, 8, 10]] = 3 * min_norm_weights(mean, Ugd().ridge)
+    np.testing.assert_allclose(ugd_weights(Ranks(), decay), expected, rtol=1e-6)
+
+
+def test_losses_by_level_are_the_same_quantity_for_every_weighting_and_target() -> None:
+    level, clean, noise = torch.linspace(-11, 11, 16), *normal(0, "some", 0, 2, (16, 1, 2, 2))
+    denoised = clean + 0.1 * noise
+    reports = []
+    for target in ("eps", "x0", "v", "edm", "flow"):
+        recipe = make_recipe(tiny_fields(target=target, weighting={"kind": "min_snr", "gamma": 2}))
+        diagnostics = Diagnostics(recipe, Denoiser(nn.Identity(), recipe.target), Ranks())
+        log_snr = per_image(level.double(), clean)
+        a, b = recipe.target.to_clean(torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt())
+        z = torch.sigmoid(log_snr).sqrt() * clean + torch.sigmoid(-log_snr).sqrt() * noise
+        error = ((denoised - a * z) / b - (clean - a * z) / b).square().flatten(1).mean(1)
+        diagnostics.observe(level, error)
+        reports.append(diagnostics.take(last=True))
+        assert not diagnostics.take(last=True)
+    expected = (level.exp() + 1) * 0.01 * noise.square().flatten(1).mean(1)
+    assert len(reports[0]) == BUCKETS
+    for report in reports:
+        np.testing.assert_allclose(list(report.values()), expected.numpy(), rtol=1e-3)
+
+
+def test_diagnostics_of_ranks_are_added_and_kept_over_a_break() -> None:
+    recipe = make_recipe(tiny_fields())
+    make = lambda ranks: Diagnostics(recipe, Denoiser(Scale(), recipe.target), ranks)  # noqa: E731
+    level, error = torch.linspace(-3, 3, 12), torch.arange(12.0)
+
+    def work(ranks: Ranks) -> dict[str, float]:
+        mine = slice(ranks.rank * 12 // ranks.world, (ranks.rank + 1) * 12 // ranks.world)
+        first = make(ranks)
+        first.observe(level[mine], error[mine])
+        first.take(last=False)
+        second = make(ranks)
+        second.restore(first.state())
+        second.observe(level[mine], torch.full_like(error[mine], float("nan")))
+        second.observe(level[mine], 3 * error[mine])
+        return second.take(last=True)
+
+    one, (two, other) = on_ranks(1, work)[0], on_ranks(2, work)
+    assert one == pytest.approx(two) and two == other
+    unbroken = make(Ranks())
+    unbroken.observe(level, error)
+    unbroken.observe(level, 3 * error)
+    assert unbroken.take(last=True) == pytest.approx(one)
