@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.data.images import DataSource, ImageData
+from trainables.data.images import ImageData
+from trainables.data.source import DataSource
 from trainables.errors import ConfigError
 from trainables.files.yaml_file import parse_mapping
 from trainables.method import build, kinds_in, one_of

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.data.images import DataSource, ImageData
+from trainables.data.images import ImageData
+from trainables.data.source import DataSource
 
 
 class Digits(DataSource):

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import abc
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-
-from trainables.files.content import Signature, signatures
-from trainables.method import Method
 
 _CHUNK = 4096  # images looked at together
 
@@ -89,31 +84,3 @@ class ImageData:
 
         mean, std = self.statistics
         return tuple(torch.from_numpy(v).float().reshape(-1, 1, 1) for v in (mean, std))  # type: ignore[return-value]
-
-
-class DataSource(Method, abc.ABC):
-    """Settings of where images come from."""
-
-    stated: ClassVar[str] = ""  # what a source without files reads; a new text where that changes
-
-    @property
-    def files(self) -> dict[str, tuple[Path, ...]]:
-        """Files whose content decides what is read, by the field that names them."""
-        return {}
-
-    @abc.abstractmethod
-    def read(self) -> ImageData:
-        """Read and decode everything; a UserError says which file is missing or broken."""
-
-    def load(self) -> ImageData:
-        """`read`, once per process while the files are the same: later trials of a warm worker find the images in memory."""
-        return _load(self, self.signatures())
-
-    def signatures(self) -> tuple[Signature, ...]:
-        """What shows without reading that the files are the same as before."""
-        return signatures(path for files in self.files.values() for path in files)
-
-
-@lru_cache(maxsize=2)
-def _load(source: DataSource, _: tuple[Signature, ...]) -> ImageData:
-    return source.read()

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from trainables.data.images import DataSource, ImageData
+from trainables.data.images import ImageData
+from trainables.data.source import DataSource
 from trainables.errors import UserError
 from trainables.files.content import LocalPath
 

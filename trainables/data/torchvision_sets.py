@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from trainables.data.decode import decode
-from trainables.data.images import DataSource, ImageData
+from trainables.data.images import ImageData
+from trainables.data.source import DataSource
 from trainables.errors import UserError
 from trainables.files.content import LocalPath
 

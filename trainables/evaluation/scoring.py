@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables.data import ImageData
+from trainables.evaluation.held_out import HeldOutLoss
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
 from trainables.metrics.reference import Reference
@@ -39,8 +40,10 @@ class Score:
 class Evaluator:
     """Bound to one data set and evaluation; what real images are compared by is computed once."""
 
-    def __init__(self, data: ImageData, settings: Evaluation, cache: Path, pulse: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, data: ImageData, settings: Evaluation, cache: Path, pulse: Callable[[], None] = lambda: None,
+                 held_out: ImageData | None = None) -> None:
         self.data, self.settings = data, settings
+        self._held_out = HeldOutLoss(held_out, settings.batch_size, settings.precision) if held_out else None
         spaces: Sequence[Features] = (settings.features, *settings.also)
         self.metric = spaces[0].metric
         self._references = [Reference(space, data, cache, pulse) for space in spaces]
@@ -55,7 +58,8 @@ class Evaluator:
         """Generate `samples` images; image i is the same whatever the number of images, batches or workers.
 
         `weaker` is the guide where guidance asks for one; without one, sampling is not guided.  `latents` numbers
-        independent sets of noise.  An `interim` score is the distance in the first feature space alone.  `pulse` is called with each batch.
+        independent sets of noise.  An `interim` score is the distance in the first feature space and the
+        held-out loss alone.  `pulse` is called with each batch.
         """
         references = self._references[:1] if interim else self._references
         extracted: list[list[Extracted]] = [[] for _ in references]
@@ -68,7 +72,7 @@ class Evaluator:
             if first < GRID_IMAGES:
                 examples.append(images)
             pulse()
-        metrics: dict[str, float] = {}
+        metrics = self._held_out(denoiser, pulse) if self._held_out else {}
         for parts, reference in zip(reversed(extracted), reversed(references), strict=True):
             made = Extracted(
                 np.concatenate([p.features for p in parts]),
@@ -119,7 +123,7 @@ def evaluator_of(recipe: Recipe, cache: Path, pulse: Callable[[], None] = lambda
     settings = recipe.evaluation
     files = (recipe.data.signatures(), *(space.signatures() for space in (settings.features, *settings.also)))
     key = (recipe.data, settings, str(cache), files)
-    made = _RECENT.pop(key) if key in _RECENT else Evaluator(recipe.data.load(), settings, cache, pulse)
+    made = _RECENT.pop(key) if key in _RECENT else Evaluator(recipe.data.load(), settings, cache, pulse, recipe.data.load_held_out())
     _RECENT[key] = made
     while len(_RECENT) > 2:
         del _RECENT[next(iter(_RECENT))]

@@ -39,6 +39,7 @@ class Reporter:
         """Score the tracked averages and write a row; the metrics with the score."""
         score, width = self._best_average()
         metrics = {**metrics, f"interim_{self._evaluator.metric}": score.distance, "interim_sigma_rel": width}
+        metrics |= {name: value for name, value in score.metrics.items() if name.startswith("held_out_loss")}  # of the same average
         metrics_log.append(self._folder, {"images": images, "time": time.time(), "feature_hash": score.feature_hash, **metrics})
         return metrics
 
