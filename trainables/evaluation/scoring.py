@@ -94,7 +94,7 @@ class Evaluator:
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,
                  guidance: Guidance | None = None, latents: int = 0) -> np.ndarray:
         """Images first .. first + count - 1 as raw values of the data; labels go round the classes."""
-        device = next(denoiser.parameters()).device
+        device = denoiser.device
         was_training = denoiser.training
         denoiser.eval()
         purpose = f"evaluation noise/{latents}" if latents else "evaluation noise"

@@ -9,7 +9,9 @@ from pathlib import Path
 from trainables.data import ImageData
 from trainables.ema.snapshots import write_snapshot
 from trainables.evaluation.scoring import Score, evaluator_of
-from trainables.networks.modules.build import build_denoiser
+from trainables.experts.router import around
+from trainables.networks.modules.build import build_denoiser, unpruned_start
+from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe, keep_recipe
 from trainables.training import metrics_log
 from trainables.training.model import Model
@@ -45,14 +47,22 @@ class Reporter:
 
     def _best_average(self) -> tuple[Score, float]:
         """The best score among the tracked widths on the same latents, and its width."""
-        averaged = build_denoiser(self._recipe, self._data).to(next(self._model.denoiser.parameters()).device)
+        averaged = build_denoiser(self._recipe, self._data).to(self._model.denoiser.device)
         averaged.load_state_dict(self._model.denoiser.state_dict())  # buffers are copied, not averaged
-        scores = []
+        scored, scores = self._at_all_levels(averaged), []
         for width in self._recipe.ema.sigma_rels:
             self._model.ema.copy_to(width, averaged)
-            score = self._evaluator.score(averaged, self._recipe.evaluation.interim_samples, interim=True, pulse=self._pulse)
+            score = self._evaluator.score(scored, self._recipe.evaluation.interim_samples, interim=True, pulse=self._pulse)
             scores.append((score, width))
         return min(scores, key=lambda scored: scored[0].distance)
+
+    def _at_all_levels(self, averaged: Denoiser) -> Denoiser:
+        """What is scored: with the start's unpruned network at the levels that this run does not train."""
+        recipe = self._recipe
+        if recipe.levels is None or recipe.start is None:
+            return averaged
+        whole = unpruned_start(recipe, self._data, self._folder)[0]
+        return around(averaged, recipe.levels, lambda: whole)
 
 
 def last_report(folder: Path) -> dict[str, float]:

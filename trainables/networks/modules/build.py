@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainables.data import ImageData
 from trainables.errors import ConfigError
+from trainables.experts.pruning import keep
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.networks.modules.start_file import read_start
 from trainables.randomness import torch_seed
@@ -36,9 +39,24 @@ def starting_denoiser(recipe: Recipe, data: ImageData, folder: Path) -> Denoiser
     """
     denoiser = build_denoiser(recipe, data)
     if recipe.start:
-        try:
-            denoiser.load_state_dict(read_start(folder, recipe.start))
-        except RuntimeError as error:  # PyTorch's, about names and shapes
-            problems = str(error).splitlines()
-            raise ConfigError(f"start: the weights are of another network than the recipe's ({' '.join(problems[1:2]).strip()})") from None
+        whole, kept = unpruned_start(recipe, data, folder)
+        _load(denoiser, keep(whole, kept) if kept else whole.state_dict())
     return denoiser
+
+
+def unpruned_start(recipe: Recipe, data: ImageData, folder: Path) -> tuple[Denoiser, dict[str, Tensor]]:
+    """The network whose weights the run in this folder starts from, before pruning; and the units that are kept of it, none is all."""
+    assert recipe.start
+    weights = read_start(folder, recipe.start)
+    network = recipe.network.model_copy(update={"widths": {}}) if weights.kept else recipe.network
+    whole = build_denoiser(recipe.model_copy(update={"network": network}), data)
+    _load(whole, weights.state)
+    return whole, weights.kept
+
+
+def _load(denoiser: Denoiser, state: Mapping[str, Tensor]) -> None:
+    try:
+        denoiser.load_state_dict(state)
+    except RuntimeError as error:  # PyTorch's, about names and shapes
+        problems = str(error).splitlines()
+        raise ConfigError(f"start: the weights are of another network than the recipe's ({' '.join(problems[1:2]).strip()})") from None

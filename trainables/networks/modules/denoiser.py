@@ -20,6 +20,11 @@ class Denoiser(nn.Module):
         self.target = target
         self.classes = classes  # of the labels that the network takes; 0 is none
 
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs must be."""
+        return next(self.parameters()).device
+
     def forward(self, z_NCHW: Tensor, log_snr_N: Tensor, labels_NK: Tensor | None = None) -> Tensor:
         """The network's raw output F at noisy images z = alpha*y + sigma*eps of unit variance.
 
