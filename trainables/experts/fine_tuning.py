@@ -15,8 +15,8 @@ class FineTuning(Settings):
 
     share: float = searchable(0.5, low=0.1, high=1.0, gt=0, le=10, description="images of all groups together over those of the base")
     lr: float = searchable(
-        1.0, low=0.1, high=2.0, log=True, gt=0,
-        description="learning rate over that of the base's last step; it does not fall, and has no ramp-up",
+        0.5, low=0.1, high=2.0, log=True, gt=0,
+        description="reference learning rate over the base's; its ramp-up and decay are scaled to the length of fine-tuning",
     )
     sigma_rel: float = Field(0.1, gt=0, lt=SIGMA_REL_MAX, description="EMA length of the base's average that fine-tuning starts from")
 

@@ -23,10 +23,11 @@ class Router(Denoiser):
     """
 
     def __init__(
-        self, target: Target, edges: Sequence[float], load: Sequence[Load], device: torch.device | None = None, resident: int = 0
+        self, target: Target, classes: int, edges: Sequence[float], load: Sequence[Load], device: torch.device | None = None,
+        resident: int = 0,
     ) -> None:
         """`edges` are rising log SNR, one fewer than the networks that `load` gives, from noise to data."""
-        super().__init__(nn.Identity(), target)
+        super().__init__(nn.Identity(), target, classes)
         if len(load) != len(edges) + 1:
             raise ValueError(f"{len(edges)} edges part {len(edges) + 1} groups, and {len(load)} networks were given")
         self._edges, self._load, self._resident = torch.tensor(list(edges), dtype=torch.float64), tuple(load), resident
@@ -68,4 +69,4 @@ def around(expert: Denoiser, levels: Levels, elsewhere: Load) -> Router:
     """One network on its levels, and another one at all others."""
     edges = [end for end in (levels.low, levels.high) if end is not None]
     load: list[Load] = [elsewhere if part != levels else lambda: expert for part in levels_of(edges)]
-    return Router(expert.target, edges, load, expert.device)
+    return Router(expert.target, expert.classes, edges, load, expert.device)

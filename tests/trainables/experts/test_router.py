@@ -32,7 +32,7 @@ class Constant(nn.Module):
 
 
 def experts() -> list[Denoiser]:
-    return [Denoiser(Constant(0.1 * (i + 1)), EdmPreconditioned()) for i in range(4)]
+    return [Denoiser(Constant(0.1 * (i + 1)), EdmPreconditioned(), 3) for i in range(4)]
 
 
 def loads(networks: list[Denoiser]) -> list:
@@ -43,7 +43,7 @@ def loads(networks: list[Denoiser]) -> list:
 @pytest.mark.parametrize("guidance", [Guidance(), Guidance(weight=2.0, sigma_low=0.1, sigma_high=2)], ids=["plain", "guided"])
 def test_every_evaluation_of_every_sampler_goes_to_its_group(sampler: str, guidance: Guidance) -> None:
     networks, settings = experts(), SAMPLERS[sampler](num_steps=9)
-    router = Router(EdmPreconditioned(), EDGES, loads(networks))
+    router = Router(EdmPreconditioned(), 3, EDGES, loads(networks))
     noise, labels = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.eye(3)
     fresh = lambda step: torch.zeros_like(noise)  # noqa: E731
     out = settings.sample(guided(guidance, router, labels), noise, fresh)
@@ -63,7 +63,7 @@ def test_every_evaluation_of_every_sampler_goes_to_its_group(sampler: str, guida
 
 def test_levels_may_be_mixed_and_edges_belong_to_the_group_above() -> None:
     networks = experts()
-    router = Router(EdmPreconditioned(), EDGES, loads(networks))
+    router = Router(EdmPreconditioned(), 3, EDGES, loads(networks))
     levels = torch.tensor([-30, -2.0, -1.9999, 0.4999, 0.5, 2.9999, 3.0, 30, *np.nextafter(np.float32(EDGES), np.float32(-99))])
     out = router(torch.ones(len(levels), 1, 1, 1), levels)
     groups = [group_of(EDGES, float(x)) for x in levels]
@@ -81,17 +81,17 @@ def test_networks_are_loaded_when_needed_and_let_go_again() -> None:
 
         return load
 
-    router = Router(EdmPreconditioned(), EDGES, [loader(i) for i in range(4)], resident=1)
+    router = Router(EdmPreconditioned(), 3, EDGES, [loader(i) for i in range(4)], resident=1)
     assert not made and not list(router.parameters()) and router.device == torch.device("cpu")
     for sigma in SAMPLERS["heun"](num_steps=8).levels:
         router.denoise(torch.zeros(2, 1, 2, 2), torch.tensor(sigma))
         assert len(router.loaded) == 1
     assert made == [0, 1, 2, 3]  # from noise to data, each once
-    everything = Router(EdmPreconditioned(), EDGES, [loader(i) for i in range(4)])
+    everything = Router(EdmPreconditioned(), 3, EDGES, [loader(i) for i in range(4)])
     everything(torch.zeros(4, 1, 2, 2), torch.tensor([-9.0, 0, 1, 9]))
     assert everything.loaded == [0, 1, 2, 3] and not everything._expert(0).training
     with pytest.raises(ValueError, match="3 edges part 4 groups"):
-        Router(EdmPreconditioned(), EDGES, [loader(0)])
+        Router(EdmPreconditioned(), 3, EDGES, [loader(0)])
 
 
 @pytest.mark.parametrize("levels", [Levels(low=0.0), Levels(high=0.0), Levels(low=-1.0, high=1.0)], ids=str)

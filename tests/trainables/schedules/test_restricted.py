@@ -91,7 +91,7 @@ def test_every_policy_draws_inside(name: str, levels: Levels) -> None:
         drawn, corrections = draws.draw(first, 64, CLEAN)
         assert all(level in levels for level in drawn) and np.isfinite(drawn).all()
         assert corrections is None or (np.isfinite(corrections) & (corrections > 0)).all()
-        draws.observe(drawn, 1 + np.abs(drawn))
+        draws.observe(first, 1 + np.abs(drawn))
 
 
 def test_importance_corrections_stay_exact() -> None:
