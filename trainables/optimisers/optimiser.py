@@ -6,6 +6,8 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from trainables.method import Method
 from trainables.optimisers.learning_rate import LearningRate
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 class Optimiser(Method, LearningRate, abc.ABC):
     """Its own fields mean the same for every kind: they stay where a study searches `optimiser.kind`."""
+
+    clip_norm: float = Field(0.0, ge=0, description="gradients are scaled down to this norm of all of them together; 0 is never")
 
     @abc.abstractmethod
     def build(self, modules: Sequence[nn.Module]) -> torch.optim.Optimizer:

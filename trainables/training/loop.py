@@ -96,19 +96,22 @@ class Run:
         self._check_finite(totals)
         metrics = {
             "loss": totals.loss / totals.finite_losses / math.prod(self.data.shape) if totals.finite_losses else math.nan,
+            "gradient_norm": totals.gradients.total / totals.gradients.finite if totals.gradients.finite else math.nan,
             "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images, self.recipe.duration.images),
             "images_per_second": images_per_second,
             "train_seconds": self.counters.train_seconds,
             "nonfinite_steps": float(totals.nonfinite),
             **self.diagnostics.take(last=self.counters.images % self.recipe.evaluation.every == 0), **draws.report(),
         }
+        if self.recipe.optimiser.clip_norm:
+            metrics["clipped_share"] = totals.gradients.clipped / max(totals.gradients.finite, 1)
         if self.model.steps.dynamic:
             metrics |= {"overflow_steps": float(totals.overflows), "loss_scale": totals.scale}
         density = draws.density()
         if density is not None:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
         if self.counters.images % self.recipe.evaluation.every == 0:
-            self.model.steps.forget_losses()  # later reports are of what comes then, also in a run that goes on from here
+            self.model.steps.forget()  # later reports are of what comes then, also in a run that goes on from here
         if self.reporter:
             metrics = self.reporter.report(self.counters.images, metrics)
             checkpoint.save(self.folder, self.key, self.counters, self._state())

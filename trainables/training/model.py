@@ -31,7 +31,7 @@ class Model:
         self.head = self._build_head()
         self._forced_norm = ForcedNorm(self.denoiser, *([self.head] if self.head else []))
         self.optimiser = recipe.optimiser.build([self.denoiser, *([self.head] if self.head else [])])
-        self.steps = Steps(recipe.arithmetic, ranks.device)
+        self.steps = Steps(recipe.arithmetic, ranks.device, clip_norm=recipe.optimiser.clip_norm)
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
         self._parallel: nn.Module = self.denoiser
 
