@@ -65,8 +65,11 @@ def test_the_state_of_a_parameter_that_no_gradient_has_reached_is_made_as_well()
         optimiser = KINDS["adam"]().build([module])
         module.weight.grad = torch.ones_like(module.weight)
         optimiser.step()
-        optimiser.zero_grad()
-        states.append(optimiser_tensors(optimiser))
+        state = optimiser_tensors(optimiser)
+        before = {name: value.clone() for name, value in state.items()}
+        assert all(torch.equal(before[name], value) for name, value in optimiser_tensors(optimiser).items())  # looking changes nothing
+        assert (module.weight.grad == 1).all() and module.bias.grad is None
+        states.append(state)
     assert [len(state) for state in states] == [3, 6]
     assert float(states[1]["0/step"]) == 1 and not any(states[1][f"1/{slot}"].any() for slot in ("step", "exp_avg", "exp_avg_sq"))
 
