@@ -142,7 +142,7 @@ class Study(Settings):
     @property
     def warnings(self) -> list[str]:
         """What makes the study's comparison worth less than it seems."""
-        found = []
+        found = list(self.base_recipe.warnings)
         if any(path.startswith("weighting.base") for path in self.space):
             found.append("the learned uncertainty cancels the weighting underneath: searching weighting.base compares nothing")
         if self.space and self.feasibility.reasons:

@@ -47,6 +47,7 @@ from trainables.start import Start
 from trainables.targets import AnyTarget
 from trainables.targets.edm import EdmPreconditioned
 from trainables.timesteps import AnyTimesteps
+from trainables.timesteps.importance import Importance
 from trainables.timesteps.independent import Independent
 from trainables.weightings import AnyWeighting
 from trainables.weightings.edm import Edm
@@ -164,6 +165,14 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _importance_is_known(self) -> Recipe:
+        try:
+            _ = self.importance
+        except ValueError as error:
+            raise ValueError(f"importance_base: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _experts_have_levels(self) -> Recipe:
         if self.experts is None:
             return self
@@ -215,6 +224,16 @@ class Recipe(Settings):
     def expected_under(self) -> AnySchedule:
         """The density under which the expected loss is taken: `importance_base`, or what is drawn, within `levels`."""
         return restricted(self.importance_base or self.schedule, self.levels)
+
+    @property
+    def importance(self) -> Importance | None:
+        """What draws count by, where the expected loss is that of another density than they are from."""
+        return None if self.importance_base is None else Importance(self.expected_under, self.drawn, self.timesteps)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes this run's result worth less than it seems, a sentence each."""
+        return self.importance.warnings if self.importance else []
 
     def classes_of(self, data: ImageData) -> int:
         """Classes of the labels that the network takes; 0 is none."""

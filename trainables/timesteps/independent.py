@@ -8,7 +8,7 @@ import numpy as np
 
 from trainables.randomness import uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import Draws, TimestepPolicy
+from trainables.timesteps.policy import EVEN, Draws, TimeDensity, TimestepPolicy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,9 @@ class Independent(TimestepPolicy):
     """t ~ U(0, 1) per image: the usual choice, uniform in the schedule's own time."""
 
     kind: Literal["uniform"] = "uniform"
+
+    def density(self, schedule: Schedule) -> TimeDensity:
+        return EVEN
 
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         return _Independent(schedule, seed, batch_size)

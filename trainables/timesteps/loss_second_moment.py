@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trainables.randomness import uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import Draws, TimestepPolicy
+from trainables.timesteps.policy import EVEN, Draws, TimeDensity, TimestepPolicy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,9 @@ class LossSecondMoment(TimestepPolicy):
     cells: int = Field(64, ge=2, le=4096, description="number of cells of noise levels")
     history: int = Field(10, ge=1, le=1000, description="losses remembered per cell; all cells are filled before the policy acts")
     uniform_share: float = Field(0.001, ge=0, le=1, description="share of draws that ignore the losses")
+
+    def density(self, schedule: Schedule) -> TimeDensity:
+        return EVEN
 
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         return _LossSecondMoment(self, schedule, seed, batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True)
+class TimeDensity:
+    """A density over the schedule's time t in [0, 1], constant between edges."""
+
+    edges: tuple[float, ...]  # from 0 to 1, ascending
+    values: tuple[float, ...]  # one per interval, positive, of mean 1
+
+    def at(self, t: np.ndarray) -> np.ndarray:
+        """The density at times [N]."""
+        return np.array(self.values)[np.searchsorted(self.edges[1:-1], t, side="right")]
+
+    def share(self, first: float, last: float) -> float:
+        """How much of it lies between two times."""
+        return float(np.sum(np.diff(np.clip(self.edges, first, last)) * self.values))
+
+
+EVEN = TimeDensity((0.0, 1.0), (1.0,))
+
+
 class TimestepPolicy(Method, abc.ABC):
     """Settings; `start` makes what draws in one run."""
+
+    def density(self, schedule: Schedule) -> TimeDensity | None:
+        """How densely the schedule's times are drawn, once the draws' own corrections are counted; None if in no closed form."""
+        return None
 
     @abc.abstractmethod
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainables.randomness import uniform
 from trainables.schedules import Schedule
-from trainables.timesteps.policy import Draws, TimestepPolicy
+from trainables.timesteps.policy import EVEN, Draws, TimeDensity, TimestepPolicy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,9 @@ class Stratified(TimestepPolicy):
     """One common random offset per batch, image j at t = (j + u)/B: the same density, less variance of the loss."""
 
     kind: Literal["stratified"] = "stratified"
+
+    def density(self, schedule: Schedule) -> TimeDensity:
+        return EVEN
 
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         return _Stratified(schedule, seed, batch_size)

@@ -18,8 +18,8 @@ class Inputs:
     def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks) -> None:
         self._recipe, self._data, self._ranks = recipe, data, ranks
         self._shuffle = Shuffle(recipe.seed, len(data.images))
-        self._drawn, self._expected_under = recipe.drawn, recipe.expected_under
-        self.draws = recipe.timesteps.start(self._drawn, recipe.seed, recipe.duration.batch_size)
+        self._importance = recipe.importance
+        self.draws = recipe.timesteps.start(recipe.drawn, recipe.seed, recipe.duration.batch_size)
 
     def batch(self, images: int) -> Batch:
         """The share of the step that begins after `images` images."""
@@ -32,8 +32,8 @@ class Inputs:
         log_snr = torch.from_numpy(levels).to(device)
         weight = recipe.weighting.weight(log_snr, recipe.target)
         correction = torch.ones_like(log_snr) if own is None else torch.from_numpy(own).to(device)
-        if recipe.importance_base is not None:
-            correction = correction * (self._expected_under.log_prob(log_snr) - self._drawn.log_prob(log_snr)).exp()
+        if self._importance is not None:
+            correction = correction * torch.from_numpy(self._importance(levels)).to(device)
         noise = normal(recipe.seed, "training noise", first, count, self._data.shape).to(device)
         labels = one_hot(torch.from_numpy(self._data.labels[positions]).to(device), recipe.classes_of(self._data))
         if labels is not None and recipe.label_dropout:
