@@ -13,7 +13,7 @@ from torch import Tensor
 from trainables.errors import ConfigError, did_you_mean
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.networks.modules.magnitude import MPConv
-from trainables.networks.modules.units import Part, Units, prunable
+from trainables.networks.modules.units import Units, prunable
 
 
 def prune(
@@ -61,7 +61,7 @@ def _cut(state: dict[str, Tensor], units: Units, kept: Tensor, reader: torch.nn.
     kept = kept.to(weight.device)
     lost = torch.ones(count, dtype=torch.bool, device=weight.device).index_fill(0, kept, False).nonzero().flatten()
     if isinstance(reader, MPConv) and reader.norm != "none":
-        squares = _select(weight, reads, count, lost).flatten(1).square().sum(1)
+        squares = reads.select(weight, count, lost).flatten(1).square().sum(1)
         if reader.removed is not None:
             squares = squares + reader.removed.detach().square()
         state[f"{reads.layer}.removed"] = squares.sqrt()
@@ -69,9 +69,5 @@ def _cut(state: dict[str, Tensor], units: Units, kept: Tensor, reader: torch.nn.
         every = torch.arange(count, device=weight.device) // max(count // units.groups, 1)
         state[units.group_of] = state.get(units.group_of, every)[kept]
     for part in (*units.makes, reads):
-        state[part.tensor] = _select(state[part.tensor], part, count, kept)
+        state[part.tensor] = part.select(state[part.tensor], count, kept)
 
-
-def _select(tensor: Tensor, part: Part, count: int, indices: Tensor) -> Tensor:
-    parts = tensor.unflatten(part.dim, (part.outer, count, part.inner)).index_select(part.dim + 1, indices)
-    return parts.flatten(part.dim, part.dim + 2).contiguous()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from trainables.networks import Network
 from trainables.networks.adm import Adm
@@ -47,16 +48,18 @@ def inputs(count: int = 3, dtype: torch.dtype = torch.float32) -> tuple[Tensor, 
     return torch.randn(count, *SHAPE, dtype=dtype), torch.linspace(-1.5, 1, count, dtype=dtype), labels.to(dtype)
 
 
-def mask(network: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    """Hold all other units at zero from now on: as they are computed, and as they are read."""
+def mask(network: nn.Module, kept: Mapping[str, Tensor]) -> list[RemovableHandle]:
+    """Hold all other units at zero, as they are computed and as they are read, until the hooks are removed."""
+    hooks = []
     for name, indices in kept.items():
         units = prunable(network)[name]
         mask = torch.zeros(units.count).index_fill(0, indices, 1.0).repeat_interleave(units.reads.inner)
         reader = network.get_submodule(units.reads.layer)
-        reader.register_forward_pre_hook(lambda module, args, mask=mask: (_masked(module, args[0], mask), *args[1:]))
+        hooks.append(reader.register_forward_pre_hook(lambda module, args, mask=mask: (_masked(module, args[0], mask), *args[1:])))
         if name.endswith("hidden"):
             maker = network.get_submodule(units.makes[0].layer)
-            maker.register_forward_hook(lambda module, args, out, mask=mask: _masked(module, out, mask))
+            hooks.append(maker.register_forward_hook(lambda module, args, out, mask=mask: _masked(module, out, mask)))
+    return hooks
 
 
 def _masked(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:

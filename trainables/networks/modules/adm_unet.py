@@ -127,7 +127,7 @@ class Block(Prunable):
         found = [Units("hidden", self.hidden, tuple(rows), Part("conv1.weight", 1), group_count(self.outputs), "norm1.group_of")]
         if self.heads:
             made = tuple(Part(name, 0, inner=3 * self.per_head) for name in ("qkv.weight", "qkv.bias"))
-            found.append(Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head)))
+            found.append(Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head), attends=True))
         return found
 
 

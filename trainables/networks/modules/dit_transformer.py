@@ -121,7 +121,7 @@ class Block(Prunable):
     def units(self) -> list[Units]:
         made = tuple(Part(name, 0, outer=3, inner=self.per_head) for name in ("qkv.weight", "qkv.bias"))
         return [
-            Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head)),
+            Units("heads", self.heads, made, Part("proj.weight", 1, inner=self.per_head), attends=True),
             Units("mlp", self.hidden, (Part("mlp.0.weight", 0), Part("mlp.0.bias", 0)), Part("mlp.2.weight", 1)),
         ]
 

@@ -228,5 +228,5 @@ class Block(Prunable):
         found = [Units("hidden", self.hidden, rows, Part("conv1.weight", 1), groups, "hidden_norm.group_of" if group else "")]
         if self.heads:
             made = (Part("attn_qkv.weight", 0, inner=3 * self.per_head),)
-            found.append(Units("heads", self.heads, made, Part("attn_proj.weight", 1, inner=self.per_head)))
+            found.append(Units("heads", self.heads, made, Part("attn_proj.weight", 1, inner=self.per_head), attends=True))
         return found
