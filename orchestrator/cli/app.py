@@ -112,7 +112,7 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
                 ) -> None:
     """Convert a data set to the fast layout that training maps into memory (data: {kind: arrow, path: ...})."""
     from trainables.data import source_of
-    from trainables.data.arrow import write_arrow
+    from trainables.data.arrow_file import write_arrow
 
     data = source_of(source, on_bad).read()
     write_arrow(data, output)

@@ -159,7 +159,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
         metric = recipe.evaluation.features.metric
         if not further:
             check_trained(folder.root, recipe)
-        cost = network_cost(recipe)
+        cost = network_cost(recipe, place(cache))
         averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
         with events.warnings_noted(folder.root):
             result = sweep(recipe, folder.root, place(cache), wanted, averages, device)

@@ -199,7 +199,7 @@ def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Ite
         folder = place(assignment.folder)
         with events.warnings_noted(folder):
             if ranks is None or ranks.rank == 0:
-                provenance.write(folder, recipe)
+                provenance.write(folder, recipe, place(assignment.cache))
             for progress in train(recipe, folder, place(assignment.cache), ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:

@@ -25,12 +25,12 @@ _LIBRARIES = ("snrlab", "torch", "torchvision", "numpy", "ray", "optuna", "mlflo
 _LONGEST_DIFF = 200_000  # characters
 
 
-def write(folder: Path, recipe: Recipe) -> None:
+def write(folder: Path, recipe: Recipe, cache: Path | None = None) -> None:
     """Note what trains in this process; a trial that went on elsewhere, or with other code, has an entry for each.
 
-    Call it once per trial and worker group, before training: the data, read here, stay in memory for it.
+    Call it once per trial and worker group, before training: the data, read here (in `cache`, once per machine), stay in memory for it.
     """
-    entry, known = collect(recipe), read(folder)
+    entry, known = collect(recipe, cache), read(folder)
     if entry not in known:
         document.write(_path(folder), {"entries": [*known, entry]}, indent=1)
 
@@ -41,9 +41,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return list(document.read(path, way_out)["entries"]) if path.exists() else []
 
 
-def collect(recipe: Recipe) -> dict[str, Any]:
+def collect(recipe: Recipe, cache: Path | None = None) -> dict[str, Any]:
     """All of it as plain data: code, versions, machine, data, seed."""
-    data, kind = recipe.data.load(), recipe.data.model_dump()["kind"]
+    data, kind = recipe.data.load(cache), recipe.data.model_dump()["kind"]
     return {
         "code": code(), "versions": _versions(), "machine": _machine(), "seed": recipe.seed,
         "data": {"kind": kind, "hash": data.key, "images": len(data.images), "shape": list(data.shape), "classes": data.classes},

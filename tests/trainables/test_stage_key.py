@@ -14,7 +14,7 @@ from tests.conftest import tiny_fields
 from trainables import method_code, stage_key
 from trainables.data import KINDS as SOURCES
 from trainables.data import ImageData
-from trainables.data.arrow import write_arrow
+from trainables.data.arrow_file import write_arrow
 from trainables.data.digits import Digits
 from trainables.errors import UserError
 from trainables.method_code import code_hash, source_hash

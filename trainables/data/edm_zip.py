@@ -23,6 +23,8 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class EdmZip(DataSource):
     """Images named anywhere in the archive; `dataset.json` holds {"labels": [[name, label], ...]} or null."""
 
+    decodes = True
+
     kind: Literal["edm_zip"] = "edm_zip"
     path: LocalPath = Field(description="zip file")
     labelled: bool = Field(True, description="whether to use the labels")

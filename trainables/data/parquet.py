@@ -19,6 +19,8 @@ from trainables.files.content import LocalPath
 class Parquet(DataSource):
     """One file or a folder of files; all images must have one size."""
 
+    decodes = True
+
     kind: Literal["parquet"] = "parquet"
     path: LocalPath = Field(description="a Parquet file, or a folder of them")
     image_column: str = Field("image", description="column of encoded images")

@@ -50,6 +50,8 @@ class Torchvision(DataSource):
 class ImageFolder(DataSource):
     """One sub-folder per class, any format that Pillow reads; all images must have one size."""
 
+    decodes = True
+
     kind: Literal["image_folder"] = "image_folder"
     root: LocalPath = Field(description="folder with a sub-folder per class")
     on_bad: Literal["fail", "skip"] = Field("fail", description="what to do with an image that cannot be decoded")

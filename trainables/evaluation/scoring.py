@@ -123,7 +123,11 @@ def evaluator_of(recipe: Recipe, cache: Path, pulse: Callable[[], None] = lambda
     settings = recipe.evaluation
     files = (recipe.data.signatures(), *(space.signatures() for space in (settings.features, *settings.also)))
     key = (recipe.data, settings, str(cache), files)
-    made = _RECENT.pop(key) if key in _RECENT else Evaluator(recipe.data.load(), settings, cache, pulse, recipe.data.load_held_out())
+    if key in _RECENT:
+        made = _RECENT.pop(key)
+    else:
+        data, held_out = recipe.data.load(cache, pulse), recipe.data.load_held_out(cache, pulse)
+        made = Evaluator(data, settings, cache, pulse, held_out)
     _RECENT[key] = made
     while len(_RECENT) > 2:
         del _RECENT[next(iter(_RECENT))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +42,20 @@ def cached_arrays(cache: Path, name: str, compute: Callable[[], Mapping[str, np.
     One process per machine computes at a time; `pulse` is called while others wait for it.
     """
     path = local_cache(cache) / f"{name}.safetensors"
+    with locked(path, pulse):
+        if not is_local(cache):
+            return _shared(cache / path.name, path, compute)
+        found = _read(path)
+        if found is None:
+            _write(path, compute())
+            found = _read(path)
+            assert found is not None
+        return found
+
+
+@contextlib.contextmanager
+def locked(path: Path, pulse: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """While one process of this machine makes a cached file; `pulse` is called while others wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_suffix(".lock"))
     while True:
@@ -51,14 +65,7 @@ def cached_arrays(cache: Path, name: str, compute: Callable[[], Mapping[str, np.
         except Timeout:
             pulse()
     try:
-        if not is_local(cache):
-            return _shared(cache / path.name, path, compute)
-        found = _read(path)
-        if found is None:
-            _write(path, compute())
-            found = _read(path)
-            assert found is not None
-        return found
+        yield
     finally:
         lock.release()
 

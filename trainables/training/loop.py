@@ -61,7 +61,7 @@ class Run:
             raise ConfigError(f"duration.batch_size = {recipe.duration.batch_size} cannot be divided among {ranks.world} workers")
         self.recipe, self.folder, self.ranks, self.pulse = recipe, folder, ranks, pulse
         self.key = stage_key(recipe, cache, ranks.world, ranks.device.type)
-        self.data = recipe.data.load()
+        self.data = recipe.data.load(cache, pulse)
         if stage_key(recipe, cache, ranks.world, ranks.device.type) != self.key:
             raise UserError("data: the files were changed while they were read; run again when they are complete")
         self.inputs = Inputs(recipe, self.data, ranks)

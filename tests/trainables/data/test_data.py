@@ -15,7 +15,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from trainables.data import source_of
-from trainables.data.arrow import Arrow, write_arrow
+from trainables.data.arrow import Arrow
+from trainables.data.arrow_file import write_arrow
 from trainables.data.digits import Digits
 from trainables.data.edm_zip import EdmZip
 from trainables.data.latents import Latents

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny_fields
-from trainables.data.arrow import Arrow, write_arrow
+from trainables.data.arrow import Arrow
+from trainables.data.arrow_file import write_arrow
 from trainables.data.digits import Digits
 from trainables.data.held_out import Rows
 from trainables.errors import ConfigError
