@@ -71,7 +71,7 @@ class Passes(Beside):
         was_training, errors = denoiser.training, []
         denoiser.eval()
         with torch.no_grad():
-            for part in torch.arange(len(clean)).split(size):
+            for part in (slice(i, i + size) for i in range(0, len(clean), size)):
                 log_snr = torch.from_numpy(self._draws.grid)[level[part]].float().to(clean.device)
                 noisy, _ = denoiser.corrupt(clean[part], noise[part], log_snr)
                 with step.arithmetic.autocast(clean.device.type):
