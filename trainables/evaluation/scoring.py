@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.data import ImageData
 from trainables.evaluation.held_out import HeldOutLoss
+from trainables.evaluation.labels import LabelSequence
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
 from trainables.metrics.reference import Reference
@@ -46,6 +47,7 @@ class Evaluator:
         self._held_out = HeldOutLoss(held_out, settings.batch_size, settings.precision) if held_out else None
         spaces: Sequence[Features] = (settings.features, *settings.also)
         self.metric = spaces[0].metric
+        self._labels = LabelSequence(data.labels, data.classes, settings.seed)
         self._references = [Reference(space, data, cache, pulse) for space in spaces]
 
     def warm_up(self) -> None:
@@ -93,7 +95,7 @@ class Evaluator:
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,
                  guidance: Guidance | None = None, latents: int = 0) -> np.ndarray:
-        """Images first .. first + count - 1 as raw values of the data; labels go round the classes."""
+        """Images first .. first + count - 1 as raw values of the data, with labels in the data's own proportions."""
         device = denoiser.device
         was_training = denoiser.training
         denoiser.eval()
@@ -105,7 +107,7 @@ class Evaluator:
         noise = normal(self.settings.seed, purpose, first, count, self.data.shape).to(device)
         labels = None
         if denoiser.classes:
-            labels = one_hot(torch.arange(first, first + count, device=device) % denoiser.classes, denoiser.classes)
+            labels = one_hot(torch.from_numpy(self._labels(first, count)).to(device), denoiser.classes)
         guidance = guidance or self.settings.guidance
         if guidance.by == "weaker" and weaker is None:
             guidance = Guidance()  # while training, the earlier average that would guide is not at hand
