@@ -8,10 +8,10 @@ import numpy as np
 
 from trainables.metrics.features import Extracted
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.metrics.kid import kernel_distance
 
 SampleMetric = Literal["kid", "prdc", "inception_score", "frechet_infinity"]
 
-_SUBSETS, _SUBSET_SIZE = 100, 1000  # of KID, as usual
 _NEIGHBOURS = 5
 _SIZES = 15  # sample sizes from which the Fréchet distance is extrapolated
 
@@ -32,19 +32,6 @@ def sample_metrics(
         mean, error = inception_score(made.logits)
         found |= {"inception_score": mean, "inception_score_se": error}
     return found
-
-
-def kernel_distance(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """KID (Binkowski et al. 2018): unbiased squared MMD of a cubic kernel, mean over subsets and its standard error."""
-    import torch
-    from torch_fidelity.metric_kid import kid_features_to_metric
-
-    size = min(_SUBSET_SIZE, len(made), len(real))
-    ours, theirs = (torch.from_numpy(x).double() for x in (made, real))
-    found = kid_features_to_metric(
-        ours, theirs, kid_subsets=_SUBSETS, kid_subset_size=size, verbose=False, rng_seed=0
-    )
-    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"] / np.sqrt(_SUBSETS)
 
 
 def neighbourhoods(made: np.ndarray, real: np.ndarray, k: int = _NEIGHBOURS) -> dict[str, float]:

@@ -1,0 +1,46 @@
+"""The kernel distance, and the standard error that it states, against what redrawing the samples shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainables.metrics import kid
+from trainables.metrics.kid import kernel_distance
+
+
+def normal(seed: int, count: int, dim: int = 8, shift: float = 0.0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal((count, dim)) + shift).astype(np.float32)
+
+
+def test_kid_of_one_law_is_zero_within_its_error() -> None:
+    mean, error = kernel_distance(normal(0, 900), normal(1, 900))
+    assert abs(mean) < 4 * error
+    far, error = kernel_distance(normal(0, 900, shift=1.0), normal(1, 900))
+    assert far > 10 * error > 0
+
+
+@pytest.mark.parametrize(("made", "real", "shift", "subset"), [
+    (60, 60, 0.0, 1000), (60, 90, 0.4, 1000),  # fewer samples than a subset, where the error was stated as 0
+    (200, 150, 0.0, 50), (200, 150, 0.4, 50),  # overlapping subsets
+])
+def test_the_standard_error_is_that_of_redrawn_samples(
+    made: int, real: int, shift: float, subset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kid, "_SUBSET_SIZE", subset)
+    found = np.array([kernel_distance(normal(2 * s, made, shift=shift), normal(2 * s + 1, real)) for s in range(60)])
+    true, stated = found[:, 0].std(ddof=1), np.sqrt((found[:, 1] ** 2).mean())
+    assert 0.7 < stated / true < 1.45  # the standard deviation of 60 values has itself an error of 9 %, with these tails more
+
+
+def test_the_error_of_many_samples_is_estimated_from_a_choice_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, real = normal(0, 900, shift=0.3), normal(1, 900)
+    whole = kernel_distance(made, real)
+    monkeypatch.setattr(kid, "_MOST_ROWS", 400)
+    part = kernel_distance(made, real)
+    assert part[0] == whole[0]
+    assert part[1] != whole[1] and part[1] == pytest.approx(whole[1], rel=0.15)
+
+
+def test_two_samples_have_no_error() -> None:
+    assert np.isnan(kernel_distance(normal(0, 2), normal(1, 50))[1])
