@@ -18,6 +18,7 @@ FORBIDDEN = {
     "reports": {"ray", "torch", "orchestrator"},
 }
 
+ALLOWED = {"trainables/experts/proxy.py": {"optuna"}}  # a search that is part of what one trial computes
 
 # Within a package: what the modules of a folder may import of the other folders beside theirs.
 ROOMS = {
@@ -51,7 +52,7 @@ def _imports(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_package_imports_only_what_it_may(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
-        found = _imports(ast.parse(path.read_text())) & FORBIDDEN[package]
+        found = _imports(ast.parse(path.read_text())) & FORBIDDEN[package] - ALLOWED.get(str(path.relative_to(ROOT)), set())
         assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"
 
 
