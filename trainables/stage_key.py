@@ -37,6 +37,7 @@ def stage_key(recipe: Recipe, cache: Path, ranks: int = 1, device: str = "cpu") 
     A file that cannot be read counts by its error, which training will tell.
     """
     fields = recipe.model_dump(mode="json")
+    del fields["duration"]["checkpoint_minutes"]
     if not recipe.optimiser.depends_on_length:
         del fields["duration"]["images"]
     for name in _OF_SWEEPS:

@@ -62,12 +62,12 @@ class Diagnostics:
         return means | self._latest
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold, right after a report."""
+        """What a checkpoint must hold; asked of all ranks at once."""
         latest = {f"latest/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self._latest.items()}
-        return {"earlier": self._earlier, **latest}
+        return {"earlier": self._earlier, "sums": self._ranks.gather(self._sums[None]), **latest}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self._earlier = state["earlier"].to(self._sums)
+        self._earlier, self._sums = state["earlier"].to(self._sums), state["sums"][self._ranks.rank].to(self._sums)
         self._latest = {name.removeprefix("latest/"): float(value) for name, value in state.items() if name.startswith("latest/")}
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from trainables.training import checkpoint
 from trainables.training.batch import Batch, Losses
 from trainables.training.beside import Step, start_beside
 from trainables.training.checkpoint import Counters
+from trainables.training.checkpoint_clock import CheckpointClock
 from trainables.training.diagnostics import Diagnostics
 from trainables.training.inputs import Inputs
 from trainables.training.model import Model
@@ -43,12 +45,9 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
     if run.done:
         yield Progress(run.counters.images, last_report(folder), True)
     while not run.done:
-        started = time.perf_counter()
         first, every = run.counters.images, recipe.evaluation.every
         run.train_until(min((first // every + 1) * every, recipe.duration.images))
-        seconds = time.perf_counter() - started
-        run.counters.train_seconds += seconds
-        yield run.report((run.counters.images - first) / seconds)
+        yield run.report(first)
 
 
 class Run:
@@ -69,6 +68,7 @@ class Run:
         self.beside = start_beside(recipe, self.inputs.draws)
         self.diagnostics = Diagnostics(recipe, self.model.denoiser, ranks, self.model.head)
         self.counters = Counters()
+        self.clock = CheckpointClock(recipe.duration.checkpoint_minutes, ranks)
         self._restore()
         self.model.launch()
         self.reporter = Reporter(recipe, folder, cache, self.data, self.model, pulse) if ranks.rank == 0 else None
@@ -81,7 +81,7 @@ class Run:
 
     def train_until(self, images: int) -> None:
         """Steps up to `images` seen; stores the averages on the way."""
-        batch = self.recipe.duration.batch_size
+        batch, self._started = self.recipe.duration.batch_size, time.perf_counter()
         while self.counters.images < images:
             self._step()
             self.pulse()
@@ -89,16 +89,20 @@ class Run:
             self.model.ema.update(self.counters.images, batch)
             if self.reporter and (self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done):
                 self.reporter.store_averages(self.counters.images)
+            if self.clock.due() and self.counters.images < images:
+                self._save(replace(self.counters, train_seconds=self.counters.train_seconds + time.perf_counter() - self._started))
 
-    def report(self, images_per_second: float) -> Progress:
-        """Score the tracked averages, write the checkpoint, and tell."""
+    def report(self, first: int) -> Progress:
+        """Score the tracked averages, write the checkpoint, and tell; training began after `first` images."""
+        seconds = time.perf_counter() - self._started
+        self.counters.train_seconds += seconds
         draws, totals = self.inputs.draws, self.model.steps.read()
         self._check_finite(totals)
         metrics = {
             "loss": totals.loss / totals.finite_losses / math.prod(self.data.shape) if totals.finite_losses else math.nan,
             "gradient_norm": totals.gradients.total / totals.gradients.finite if totals.gradients.finite else math.nan,
             "learning_rate": self.recipe.optimiser.learning_rate(self.counters.images, self.recipe.duration.images),
-            "images_per_second": images_per_second,
+            "images_per_second": (self.counters.images - first) / seconds,
             "train_seconds": self.counters.train_seconds,
             "nonfinite_steps": float(totals.nonfinite),
             **self.diagnostics.take(last=self.counters.images % self.recipe.evaluation.every == 0), **draws.report(),
@@ -114,7 +118,7 @@ class Run:
             self.model.steps.forget()  # later reports are of what comes then, also in a run that goes on from here
         if self.reporter:
             metrics = self.reporter.report(self.counters.images, metrics)
-            checkpoint.save(self.folder, self.key, self.counters, self._state())
+        self._save(self.counters)
         return Progress(self.counters.images, metrics, self.done)
 
     def _step(self) -> None:
@@ -170,6 +174,13 @@ class Run:
         with torch.no_grad():
             for name, tensor in self.model.state().items():
                 tensor.copy_(tensors[name])
+
+    def _save(self, counters: Counters) -> None:
+        """Write a checkpoint; all ranks take part."""
+        state = self._state()
+        if self.reporter:
+            checkpoint.save(self.folder, self.key, counters, state)
+        self.clock.restart()
 
     def _state(self) -> dict[str, Tensor]:
         named = self.model.state() | {f"draws/{name}": tensor for name, tensor in self.inputs.draws.state().items()}

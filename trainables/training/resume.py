@@ -44,8 +44,10 @@ def check_trained(folder: Path, recipe: Recipe) -> None:
 
 def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False) -> None:
     """Damaged where what a run has written up to this number of images is not all there; looks at headers, or at values too."""
-    if images and not metrics_log.reaches(folder, images):
-        raise Damaged(f"{metrics_log.path(folder)}: ends before {images} images, which were trained; {WAY_OUT}")
+    every = recipe.evaluation.every
+    reported = images if images == recipe.duration.images else images // every * every  # checkpoints by time lie between reports
+    if reported and not metrics_log.reaches(folder, reported):
+        raise Damaged(f"{metrics_log.path(folder)}: ends before {reported} images, which were trained; {WAY_OUT}")
     for time in range(recipe.ema.snapshot_every, images + 1, recipe.ema.snapshot_every):
         for sigma_rel in recipe.ema.sigma_rels:
             file = open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
