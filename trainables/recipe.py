@@ -77,7 +77,8 @@ class Evaluation(Settings):
     features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance that variants are compared by")
     also: tuple[AnyFeatures, ...] = Field((), description="further feature spaces in which the same images are scored")
     sample_metrics: tuple[SampleMetric, ...] = Field(
-        (), description="further metrics in every feature space; prdc is precision, recall, density and coverage"
+        (), description="further metrics in every feature space; prdc is precision, recall, density and coverage; "
+        "memorisation is the share of images nearer to a training image than 95 % of the held-out ones (0.05 where none is memorised)"
     )
     sampler: AnySampler = Field(default_factory=lambda: Heun(num_steps=12), description="sampler")
     guidance: Guidance = Field(default_factory=Guidance, description="guidance in sampling")
@@ -97,6 +98,7 @@ class Evaluation(Settings):
         for space in (s.space for s in spaces):
             names |= {f"kid_{space}"} if "kid" in self.sample_metrics else set()
             names |= {f"{n}_{space}" for n in ("precision", "recall", "density", "coverage")} if "prdc" in self.sample_metrics else set()
+            names |= {f"memorisation_{space}"} if "memorisation" in self.sample_metrics else set()
             names |= {f"frechet_infinity_{space}"} if "frechet_infinity" in self.sample_metrics else set()
         if "inception_score" in self.sample_metrics and any(s.space == "inception" for s in spaces):
             names.add("inception_score")
@@ -192,6 +194,12 @@ class Recipe(Settings):
                         restricted(density, levels)
                     except ValueError as error:
                         raise ValueError(f"experts: group {number} cannot be trained: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _memorisation_has_held_out_images(self) -> Recipe:
+        if "memorisation" in self.evaluation.sample_metrics and not self.data.held_out:
+            raise ValueError("evaluation.sample_metrics: memorisation compares with images that were not trained on: set data.held_out")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from trainables.evaluation.held_out import HeldOutLoss
 from trainables.evaluation.labels import LabelSequence
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
+from trainables.metrics.memorisation import Memorisation
 from trainables.metrics.reference import Reference
 from trainables.metrics.samples import sample_metrics
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser, one_hot
@@ -36,6 +37,7 @@ class Score:
     influence: np.ndarray | None = field(repr=False)  # of each image on the distance [N]; comparable between scores of the same latents
     examples: np.ndarray = field(repr=False)  # raw values [up to 64, C, H, W]
     feature_hash: str = ""  # of the feature network of the distance
+    nearest: np.ndarray | None = field(default=None, repr=False)  # position among the training images of each example's nearest one
 
 
 class Evaluator:
@@ -49,6 +51,8 @@ class Evaluator:
         self.metric = spaces[0].metric
         self._labels = LabelSequence(data.labels, data.classes, settings.seed)
         self._references = [Reference(space, data, cache, pulse) for space in spaces]
+        compared = held_out if "memorisation" in settings.sample_metrics else None
+        self._memorisation = [Memorisation(reference, compared) for reference in self._references] if compared else []
 
     def warm_up(self) -> None:
         """Compute (or load) what real images are compared by."""
@@ -88,9 +92,16 @@ class Evaluator:
                 metrics[f"residue_{reference.metric}"] = distance.residue
             if not interim and self.settings.sample_metrics:
                 metrics |= sample_metrics(self.settings.sample_metrics, made, reference.real(pulse), true, reference.space)
+        nearest = None
+        if not interim:
+            for memorisation, parts, reference in zip(self._memorisation, extracted, references, strict=False):
+                found = memorisation(np.concatenate([p.features for p in parts]), pulse)
+                metrics[f"memorisation_{reference.space}"] = found.share
+                nearest = found.nearest[:GRID_IMAGES] if nearest is None else nearest
         weights = None if interim else influence(made.features, statistics, true)
         error = float(weights.std() / np.sqrt(samples)) if weights is not None else float("nan")
-        return Score(metrics[self.metric], metrics, error, weights, np.concatenate(examples)[:GRID_IMAGES], references[0].feature_hash)
+        shown = np.concatenate(examples)[:GRID_IMAGES]
+        return Score(metrics[self.metric], metrics, error, weights, shown, references[0].feature_hash, nearest)
 
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,

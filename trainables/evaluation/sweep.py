@@ -53,6 +53,7 @@ class SweepPoint:
     feature_hash: str  # of the feature network of the distance
     examples: np.ndarray = field(repr=False)  # uint8 [up to 64, C, H, W]
     repeats: tuple[float, ...] = ()  # the same on fresh latents
+    nearest: tuple[int, ...] = ()  # where memorisation is looked at: position among the training images of each example's nearest one
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class _Evaluations:
             points[sigma_rel] = SweepPoint(
                 where, sigma_rel, score.distance, score.standard_error, score.metrics, trust.profile_error, trust.drift_error,
                 trust.coefficient_norm, trust.storage_error, score.feature_hash, score.examples,
+                nearest=tuple(score.nearest.tolist()) if score.nearest is not None else (),
             )
             return Scored(sigma_rel, score.distance, score.influence)
 
@@ -186,6 +188,8 @@ def point_row(point: SweepPoint) -> dict[str, Any]:
         "storage_error": point.storage_error, "feature_hash": point.feature_hash,
         "metrics": {k: v for k, v in point.metrics.items() if math.isfinite(v)},
     }
+    if point.nearest:
+        row["nearest"] = list(point.nearest)
     if point.repeats:
         everything = [point.distance, *point.repeats]
         row["repeats"] = {"mean": float(np.mean(everything)), "min": min(everything), "max": max(everything), "n": len(everything)}

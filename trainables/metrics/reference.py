@@ -14,6 +14,7 @@ from trainables.metrics.frechet import FeatureStatistics
 
 _BATCH = 1024
 _MOST_SAMPLES = 10_000  # real images that are compared one by one
+_MOST_NEIGHBOURS = 50_000  # real images among which the nearest ones are looked for
 
 
 class Reference:
@@ -27,6 +28,7 @@ class Reference:
         self._name = f"{space.space}-{self.feature_hash[:16]}-{data.key[:16]}"
         self._statistics: FeatureStatistics | None = None
         self._real: np.ndarray | None = None
+        self._training: np.ndarray | None = None
 
     def statistics(self, pulse: Callable[[], None] = lambda: None) -> FeatureStatistics:
         """Moments of the features of all real images."""
@@ -38,9 +40,28 @@ class Reference:
     def real(self, pulse: Callable[[], None] = lambda: None) -> np.ndarray:
         """Features of the real images, of an even choice of them if they are very many."""
         if self._real is None:
-            arrays, _ = cached_arrays(self._cache, f"features-{self._name}", lambda: self._compute_features(pulse), pulse)
+            arrays, _ = cached_arrays(self._cache, f"features-{self._name}", lambda: self._features(_MOST_SAMPLES, pulse), pulse)
             self._real = arrays["features"]
         return self._real
+
+    def training(self, pulse: Callable[[], None] = lambda: None) -> tuple[np.ndarray, np.ndarray]:
+        """(features, positions in the data) of the real images among which nearest ones are looked for."""
+        chosen = self._choice(_MOST_NEIGHBOURS)
+        if len(chosen) == len(self._choice(_MOST_SAMPLES)):
+            return self.real(pulse), chosen
+        if self._training is None:
+            arrays, _ = cached_arrays(self._cache, f"neighbours-{self._name}", lambda: self._features(_MOST_NEIGHBOURS, pulse), pulse)
+            self._training = arrays["features"]
+        return self._training, chosen
+
+    def of(self, images: np.ndarray, pulse: Callable[[], None] = lambda: None, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Features of raw images, of all or the chosen ones."""
+        positions = np.arange(len(images)) if chosen is None else chosen
+        parts = []
+        for first in range(0, len(positions), _BATCH):
+            parts.append(self.extract(images[positions[first : first + _BATCH]]).features)
+            pulse()
+        return np.concatenate(parts)
 
     def statistics_of(self, features: np.ndarray) -> FeatureStatistics:
         return FeatureStatistics(features.shape[1]).update(features)
@@ -53,11 +74,9 @@ class Reference:
             pulse()
         return statistics.arrays()
 
-    def _compute_features(self, pulse: Callable[[], None]) -> dict[str, np.ndarray]:
+    def _choice(self, most: int) -> np.ndarray:
         images = self._data.images
-        chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), _MOST_SAMPLES)).astype(int))
-        parts = []
-        for first in range(0, len(chosen), _BATCH):
-            parts.append(self.extract(images[chosen[first : first + _BATCH]]).features)
-            pulse()
-        return {"features": np.concatenate(parts)}
+        return np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).astype(int))
+
+    def _features(self, most: int, pulse: Callable[[], None]) -> dict[str, np.ndarray]:
+        return {"features": self.of(self._data.images, pulse, self._choice(most))}

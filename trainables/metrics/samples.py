@@ -10,7 +10,7 @@ from trainables.metrics.features import Extracted
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
 from trainables.metrics.kid import kernel_distance
 
-SampleMetric = Literal["kid", "prdc", "inception_score", "frechet_infinity"]
+SampleMetric = Literal["kid", "prdc", "inception_score", "frechet_infinity", "memorisation"]
 
 _NEIGHBOURS = 5
 _SIZES = 15  # sample sizes from which the Fréchet distance is extrapolated
