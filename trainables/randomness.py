@@ -7,12 +7,14 @@ whichever worker computes it and however often a run is resumed.
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 _WORDS_PER_COUNT = 4  # 64-bit words that Philox-4x64 gives for one value of the counter
+_BLOCK = 3 * 2**14  # normal numbers made at once, a multiple of those for one value of the counter
 
 
 def key_of(seed: int, purpose: str) -> int:
@@ -33,17 +35,25 @@ def uniform(seed: int, purpose: str, first: int, count: int) -> np.ndarray:
 
 
 def normal(seed: int, purpose: str, first: int, count: int, shape: tuple[int, ...]) -> Any:
-    """Standard normal numbers, torch float32 [count, *shape], by Box-Muller on 32-bit halves (2^-24 resolution)."""
+    """Standard normal numbers, torch float32 [count, *shape], by Box-Muller on 32-bit halves (2^-24 resolution).
+
+    Made in blocks below the size from which torch starts threads, so that one more thread can make them beside a training step.
+    """
     import torch
 
-    size = int(np.prod(shape))
-    pairs = -(-size // 2)
-    bits = torch.from_numpy(words(seed, purpose, first, count, pairs).view(np.int32).reshape(count, pairs, 2))
-    high = ((bits[..., 0] >> 8) & 0xFFFFFF).float().add_(0.5).mul_(2.0**-24)  # in (0, 1): log is finite
-    angle = (bits[..., 1] >> 8).float().mul_(2.0**-23 * np.pi)  # in [-pi, pi)
-    radius = high.log_().mul_(-2.0).sqrt_()
-    values = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
-    return values.flatten(1)[:, :size].reshape(count, *shape)
+    size = math.prod(shape)
+    rows = -(-size // (2 * _WORDS_PER_COUNT))  # of the counter for each index; a word gives two numbers
+    bits = np.random.Philox(key=key_of(seed, purpose), counter=first * rows)
+    values = torch.empty(count * rows * 2 * _WORDS_PER_COUNT)
+    for block in values.split(_BLOCK):
+        halves = torch.from_numpy(bits.random_raw(len(block) // 2).view(np.int32)).view(-1, 2)
+        high = ((halves[:, 0] >> 8) & 0xFFFFFF).float().add_(0.5).mul_(2.0**-24)  # in (0, 1): log is finite
+        angle = (halves[:, 1] >> 8).float().mul_(2.0**-23 * np.pi)  # in [-pi, pi)
+        radius = high.log_().mul_(-2.0).sqrt_()
+        pairs = block.view(-1, 2)
+        torch.mul(radius, angle.cos(), out=pairs[:, 0])
+        torch.mul(radius, angle.sin_(), out=pairs[:, 1])
+    return values.view(count, rows * 2 * _WORDS_PER_COUNT)[:, :size].reshape(count, *shape)
 
 
 def torch_seed(seed: int, purpose: str, index: int = 0) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.randomness import Shuffle, normal, uniform
+from trainables import randomness
+from trainables.randomness import Shuffle, normal, uniform, words
 
 
 @given(st.integers(0, 10**9), st.integers(1, 40), st.integers(1, 9))
@@ -25,6 +29,19 @@ def test_numbers_are_standard_normal_and_purposes_unrelated() -> None:
     assert abs((x * y).mean()) < 0.01 and torch.isfinite(normal(1, "c", 0, 10**6, (2,))).all()
     pixels = x.flatten(1)
     assert (torch.corrcoef(pixels.T) - torch.eye(25)).abs().max() < 0.08
+
+
+def test_normal_numbers_are_box_mullers_of_the_words_of_their_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in (8, 3 * 2**14):
+        monkeypatch.setattr(randomness, "_BLOCK", block)
+        for shape in ((1,), (2, 3), (3, 4, 5)):
+            size = math.prod(shape)
+            halves = words(2, "x", 5, 7, -(-size // 2)).view(np.uint32).reshape(7, -1, 2)
+            high, low = ((halves[..., 0] >> 8) + 0.5) * 2.0**-24, (halves[..., 1].view(np.int32) >> 8) * 2.0**-23
+            pairs = np.sqrt(-2 * np.log(high))[..., None] * np.stack([np.cos(np.pi * low), np.sin(np.pi * low)], -1)
+            expected = pairs.reshape(7, -1)[:, :size].reshape(7, *shape)
+            np.testing.assert_allclose(normal(2, "x", 5, 7, shape).numpy(), expected, rtol=1e-5, atol=2e-6)
+    assert normal(0, "x", 0, 0, (2, 2)).shape == (0, 2, 2)
 
 
 def test_uniform_numbers_fill_the_interval() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -63,8 +64,12 @@ class ImageData:
         """Images at these positions as torch float32 of mean 0 and standard deviation 1 per channel."""
         import torch
 
-        mean, std = self._scale()
-        return (torch.from_numpy(self.images[positions]).float() - mean) / std
+        return self.whitening()(torch.from_numpy(self.images[positions]))
+
+    def whitening(self, device: Any = None) -> Callable[[Any], Any]:
+        """Maps raw images on a torch device (the CPU's by default) to float32 of mean 0 and standard deviation 1 per channel, there."""
+        mean, std = (values.to(device) for values in self._scale())
+        return lambda raw: raw.float().sub(mean).div_(std)
 
     def raw(self, whitened: Any) -> np.ndarray:
         """Back to the data's own values: rounded and clipped to uint8 0..peak for pictures, float32 for latents."""

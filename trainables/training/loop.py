@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -41,13 +42,13 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
     step and with every batch of generated images: this process is alive.
     Raises ConfigError where the recipe does not fit the data, TrainingFailed, at a report, after too many non-finite steps.
     """
-    run = Run(recipe, folder, cache, ranks or Ranks(), pulse)
-    if run.done:
-        yield Progress(run.counters.images, last_report(folder), True)
-    while not run.done:
-        first, every = run.counters.images, recipe.evaluation.every
-        run.train_until(min((first // every + 1) * every, recipe.duration.images))
-        yield run.report(first)
+    with contextlib.closing(Run(recipe, folder, cache, ranks or Ranks(), pulse)) as run:
+        if run.done:
+            yield Progress(run.counters.images, last_report(folder), True)
+        while not run.done:
+            first, every = run.counters.images, recipe.evaluation.every
+            run.train_until(min((first // every + 1) * every, recipe.duration.images))
+            yield run.report(first)
 
 
 class Run:
@@ -78,6 +79,10 @@ class Run:
     @property
     def done(self) -> bool:
         return self.counters.images >= self.recipe.duration.images
+
+    def close(self) -> None:
+        """End what runs beside the steps; there can be none afterwards."""
+        self.inputs.close()
 
     def train_until(self, images: int) -> None:
         """Steps up to `images` seen; stores the averages on the way."""

@@ -58,4 +58,5 @@ def per_image(values_N: Tensor, images: Tensor) -> Tensor:
 
 
 def one_hot(labels_N: Tensor, classes: int) -> Tensor | None:
-    return torch.nn.functional.one_hot(labels_N, classes).float() if classes else None
+    """[N,classes], where labels are below `classes`; None without classes.  Unlike torch's, waits for no device."""
+    return (labels_N[:, None] == torch.arange(classes, device=labels_N.device)).float() if classes else None
