@@ -12,7 +12,7 @@ from trainables.data import ImageData
 from trainables.errors import ConfigError
 from trainables.metrics.features import Extracted, Extractor, Features
 
-_MOST = 4096
+MOST = 4096  # features, for a covariance that fits
 
 
 class Pixels(Features):
@@ -25,8 +25,10 @@ class Pixels(Features):
         return "fd_pixels"
 
     def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
-        if np.prod(data.shape) > _MOST:
+        if not data.pictures:
+            raise ConfigError("features pixels: the data are latents; use latent (fd_latent), which is named for what it is")
+        if np.prod(data.shape) > MOST:
             raise ConfigError(
-                f"features pixels: images of {data.shape} have {np.prod(data.shape)} values; a covariance of more than {_MOST} is refused"
+                f"features pixels: images of {data.shape} have {np.prod(data.shape)} values; a covariance of more than {MOST} is refused"
             )
         return Extractor(lambda images: Extracted(data.for_features(images).reshape(len(images), -1)), self.hash_of(""))

@@ -13,8 +13,8 @@ from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError
 from trainables.evaluation.sweep import point_row, sweep
 from trainables.metrics import reference as references
+from trainables.metrics.latent import Latent
 from trainables.metrics.memorisation import Memorisation
-from trainables.metrics.pixels import Pixels
 from trainables.metrics.reference import Reference
 from trainables.recipe import make_recipe
 from trainables.training.loop import train
@@ -28,11 +28,11 @@ def data_of(seed: int, count: int) -> ImageData:
 
 @pytest.fixture
 def check(tmp_path: Path) -> Memorisation:
-    return Memorisation(Reference(Pixels(), data_of(0, 3000), tmp_path), data_of(1, 2000))
+    return Memorisation(Reference(Latent(), data_of(0, 3000), tmp_path), data_of(1, 2000))
 
 
 def features(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1) / 2  # the map of Pixels for data of unit variance
+    return images.reshape(len(images), -1) / 2  # the map for latents of unit variance
 
 
 def test_new_images_are_as_near_as_held_out_ones(check: Memorisation) -> None:
@@ -52,7 +52,7 @@ def test_of_very_many_images_an_even_choice_is_looked_at(tmp_path: Path, monkeyp
     monkeypatch.setattr(references, "_MOST_SAMPLES", 50)
     monkeypatch.setattr(references, "_MOST_NEIGHBOURS", 100)
     data = data_of(0, 300)
-    check = Memorisation(Reference(Pixels(), data, tmp_path), data_of(1, 200))
+    check = Memorisation(Reference(Latent(), data, tmp_path), data_of(1, 200))
     chosen = np.unique(np.linspace(0, 299, 100).astype(int))
     assert (check(features(data.images[chosen])).nearest == chosen).all()
 
