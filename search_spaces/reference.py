@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study, Tracking
+from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.experts.fine_tuning import FineTuning
@@ -36,7 +37,7 @@ def reference() -> str:
         "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### experts\n", _table(Experts),
         "\n### experts.pruning\n", _table(Pruning), "\n### experts.fine_tune\n", _table(FineTuning),
         "\n### arithmetic\n", _table(Arithmetic),
-        "\n### ema\n", _table(Ema), "\n### duration\n", _table(Duration),
+        "\n### ema\n", _table(Ema), "\n### ema.classical\n", _table(ClassicalAverage), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),
     ]
     return "\n".join(parts) + "\n"

@@ -80,6 +80,9 @@ def table_of(record: SweepRecord, saved: list[str]) -> str:
         interval = f" (95 %: {o['low']:.3g} to {o['high']:.3g})" if o["low"] is not None else ""
         where = f"at {o['images']} images, guidance weight {o['guidance_weight']:g}"
         lines.append(f"best EMA length by {o['metric']} {where}: {o['sigma_rel']:.3g}{interval}")
+    for c in record.classical:
+        where = f"at {c['images']} images, guidance weight {c['guidance_weight']:g}"
+        lines.append(f"classical average {c['name']} {where}: {record.metric} {c['distance']:.4f} (width {c['sigma_rel']:.3g})")
     lines.append(f"{record.evaluations} evaluations in {record.seconds:.1f} s, solver {record.solver}")
     if saved:
         lines.append(f"{len(saved)} averages in {saved[0].rpartition('/')[0]}")

@@ -141,6 +141,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     from trainables.ema.averages import Averages
     from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import Damaged, UserError
+    from trainables.evaluation.classical_scores import classical_row
     from trainables.evaluation.cost import network_cost
     from trainables.evaluation.image_grid import png
     from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
@@ -175,6 +176,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     seconds = float(last[-1]["train_seconds"]) if last else 0.0
     cost |= {"train_seconds": seconds, "gpu_seconds": seconds * gpus}
     record = SweepRecord(metric, rows, optima, cost, result.evaluations, result.seconds, wanted.solver)
+    record.classical = [classical_row(found) for found in result.classical]
     if further:
         folder.write_further_sweep(record)
     else:

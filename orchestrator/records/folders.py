@@ -185,6 +185,7 @@ class SweepRecord:
     solver: str = "robust"
     error: str = ""
     damaged: bool = False  # stored averages: only training anew helps
+    classical: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.classical_scores.classical_row
 
     @property
     def best(self) -> dict[str, Any] | None:

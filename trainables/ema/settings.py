@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.profile import SIGMA_REL_MAX
 from trainables.method import Settings
 
@@ -17,6 +18,12 @@ def _possible(widths: tuple[float, ...]) -> tuple[float, ...]:
     if len(set(widths)) != len(widths):
         raise ValueError("each width may be given once")
     return widths
+
+
+def _different(averages: tuple[ClassicalAverage, ...]) -> tuple[ClassicalAverage, ...]:
+    if len({a.name for a in averages}) < len(averages):
+        raise ValueError("each average may be given once")
+    return averages
 
 
 SigmaRels = Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_possible)]  # a settings field of EMA widths
@@ -38,4 +45,7 @@ class Ema(Settings):
     snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")
     snapshot_format: SnapshotFormat = Field(
         "fp32", description="number format of stored averages; fp16 halves the bytes, and its rounding limits short averages"
+    )
+    classical: Annotated[tuple[ClassicalAverage, ...], AfterValidator(_different)] = Field(
+        (), description="averages of a fixed decay to compare with: followed, stored and scored beside the best post-hoc width"
     )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.ema.classical_snapshots import stored_classical
 from trainables.ema.flat_file import WAY_OUT, FlatFile, open_flat, write_flat
 from trainables.ema.profile import sigma_rel_to_gamma, walk_correlation
 from trainables.errors import Damaged, UserError
@@ -78,7 +79,8 @@ def keep_snapshots(folder: Path | str, keep: Literal["all", "last", "none"]) -> 
         return []
     snapshots = list_snapshots(folder)
     last = max((s.images for s in snapshots), default=0)
-    gone = [s.file.location for s in snapshots if keep == "none" or s.images != last]
+    stored = [*((s.images, s.file.location) for s in snapshots), *stored_classical(folder)]
+    gone = [location for images, location in stored if keep == "none" or images != last]
     for location in gone:
         storage_of(location).delete(location)
     return gone

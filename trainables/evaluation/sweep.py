@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 from trainables.ema.averages import Averages, node_widths
+from trainables.ema.classical_snapshots import read_classical
 from trainables.ema.optimum import Optimum, Scored, locate, search_length
 from trainables.ema.reconstruct import Plan, Target, plan
 from trainables.ema.reliability import Reliability
 from trainables.ema.snapshots import Snapshot, list_snapshots, load_vector
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.errors import UserError
+from trainables.evaluation.classical_scores import ClassicalScore
 from trainables.evaluation.scoring import Score, evaluator_of
 from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.denoiser import Denoiser
@@ -75,6 +77,7 @@ class SweepResult:
     optima: tuple[SliceOptimum, ...]
     evaluations: int
     seconds: float
+    classical: tuple[ClassicalScore, ...] = ()  # of the recipe's ema.classical, in every slice
 
 
 def sweep_plan(recipe: Recipe, folder: Path, settings: Sweep) -> Plan:
@@ -104,11 +107,13 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
     optima: list[SliceOptimum] = []
+    classical: list[ClassicalScore] = []
     for images, weight, guide in product(_times(averages.plan.snapshots, settings), weights, guides):
         found, best = evaluator.lengths(Slice(images, weight, guide), settings.sigma_rels)
         points += found
         optima += best
-    return SweepResult(tuple(points), tuple(optima), evaluator.count, time.perf_counter() - started)
+        classical += evaluator.classical(Slice(images, weight, guide))
+    return SweepResult(tuple(points), tuple(optima), evaluator.count, time.perf_counter() - started, tuple(classical))
 
 
 class _Evaluations:
@@ -148,6 +153,16 @@ class _Evaluations:
             points[best] = replace(points[best], repeats=again)
         return list(points.values()), self._optima(where, optimum, list(points.values()))
 
+    def classical(self, where: Slice) -> list[ClassicalScore]:
+        """The recipe's classical averages in one slice."""
+        found = []
+        for average in self._recipe.ema.classical:
+            vector = read_classical(self._folder / "snapshots", where.images, average.name)
+            width = average.sigma_rel(where.images, self._recipe.duration.batch_size)
+            score = self._score_vector(where, vector)
+            found.append(ClassicalScore(average.name, width, where.images, where.guidance_weight, where.guide_sigma_rel, score))
+        return found
+
     def _optima(self, where: Slice, main: Optimum, points: Sequence[SweepPoint]) -> list[SliceOptimum]:
         found = [SliceOptimum(where, self._evaluator.metric, main.sigma_rel, main.low, main.high)]
         for features in self._recipe.evaluation.also:
@@ -156,13 +171,16 @@ class _Evaluations:
         return found
 
     def _score(self, where: Slice, sigma_rel: float, latents: int = 0) -> tuple[Score, Reliability]:
-        self.count += 1
         vector, trust = self._averages.at(sigma_rel, where.images)
+        return self._score_vector(where, vector, latents), trust
+
+    def _score_vector(self, where: Slice, vector: np.ndarray | torch.Tensor, latents: int = 0) -> Score:
+        self.count += 1
         load_vector(vector, self._main)
         guidance = self._recipe.evaluation.guidance.model_copy(update={"weight": where.guidance_weight})
         weaker = self._guide(where, guidance)
         samples = self._recipe.evaluation.samples
-        return self._evaluator.score(self._main, samples, weaker, guidance=guidance, latents=latents, pulse=self._pulse), trust
+        return self._evaluator.score(self._main, samples, weaker, guidance=guidance, latents=latents, pulse=self._pulse)
 
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
         if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:

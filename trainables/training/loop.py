@@ -92,6 +92,7 @@ class Run:
             self.pulse()
             self.counters.images += batch
             self.model.ema.update(self.counters.images, batch)
+            self.model.classical.update(self.counters.images, batch)
             if self.reporter and (self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done):
                 self.reporter.store_averages(self.counters.images)
             if self.clock.due() and self.counters.images < images:

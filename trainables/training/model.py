@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables.data import ImageData
+from trainables.ema.classical_tracker import ClassicalEmas
 from trainables.ema.tracker import PowerEma
 from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.forced_norm import ForcedNorm
@@ -33,6 +34,7 @@ class Model:
         self.optimiser = recipe.optimiser.build([self.denoiser, *([self.head] if self.head else [])])
         self.steps = Steps(recipe.arithmetic, ranks.device, clip_norm=recipe.optimiser.clip_norm)
         self.ema = PowerEma(self.denoiser, recipe.ema.sigma_rels)
+        self.classical = ClassicalEmas(self.denoiser, recipe.ema.classical)
         self._parallel: nn.Module = self.denoiser
 
     def launch(self) -> None:
@@ -81,6 +83,7 @@ class Model:
         named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
         named |= {f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
         named |= {f"steps/{name}": tensor for name, tensor in self.steps.state().items()}
+        named |= {f"classical/{name}/{i}": tensor for name, ts in self.classical.averages.items() for i, tensor in enumerate(ts)}
         return named | {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
 
     def _build_head(self) -> nn.Module | None:

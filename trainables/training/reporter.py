@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainables.data import ImageData
+from trainables.ema.classical_snapshots import write_classical
 from trainables.ema.snapshots import write_snapshot
 from trainables.evaluation.scoring import Score, evaluator_of
 from trainables.experts.router import around
@@ -36,6 +37,8 @@ class Reporter:
         names, raw = [name for name, _ in denoiser.named_parameters()], list(denoiser.parameters())
         for width, tensors in self._model.ema.averages.items():
             write_snapshot(self._folder / SNAPSHOTS, images, width, tensors, names, raw, dtype)
+        for name, tensors in self._model.classical.averages.items():
+            write_classical(self._folder / SNAPSHOTS, images, name, tensors, names, dtype)
 
     def report(self, images: int, metrics: dict[str, float]) -> dict[str, float]:
         """Score the tracked averages and write a row; the metrics with the score."""

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainables.ema.classical_snapshots import classical_name
 from trainables.ema.flat_file import WAY_OUT, open_flat
 from trainables.ema.snapshots import snapshot_name
 from trainables.errors import Damaged
@@ -49,8 +50,9 @@ def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False)
     if reported and not metrics_log.reaches(folder, reported):
         raise Damaged(f"{metrics_log.path(folder)}: ends before {reported} images, which were trained; {WAY_OUT}")
     for time in range(recipe.ema.snapshot_every, images + 1, recipe.ema.snapshot_every):
-        for sigma_rel in recipe.ema.sigma_rels:
-            file = open_flat(snapshot_name(folder / "snapshots", time, sigma_rel))
+        stored = [snapshot_name(folder / "snapshots", time, sigma_rel) for sigma_rel in recipe.ema.sigma_rels]
+        stored += [classical_name(folder / "snapshots", time, average.name) for average in recipe.ema.classical]
+        for file in map(open_flat, stored):
             if values and not file.verify():
                 raise Damaged(f"{file.location}: does not match its checksums; {WAY_OUT}")
 
