@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search_spaces.designs import DesignTrial
 from search_spaces.distributions import Categorical, Distribution
 from search_spaces.feasibility import contexts
 from search_spaces.overrides import with_values
@@ -30,6 +31,30 @@ def with_absolute_paths(fields: dict[str, Any], space: Mapping[str, Distribution
     points = [{path: _each(value, renamed.get(path, {})) for path, value in point.items()} for point in fields["search"]["points"]]
     result["search"] = {**fields["search"], "points": points}
     return result
+
+
+def with_absolute_design(fields: dict[str, Any], trials: Sequence[DesignTrial], base: Recipe) -> dict[str, Any]:
+    """Settings of a study with a design, whose paths in the base and in the variants' changes are absolute."""
+    recipes = (make_recipe(with_values(fields["base"], trial.values)) for trial in trials)
+    known = {str(value) for recipe in recipes for value in _leaves(recipe.model_dump(mode="json"))}
+    return {**fields, "base": _absolute(fields["base"], base.model_dump(mode="json")), "design": _found(fields["design"], known)}
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict | list | tuple):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from _leaves(part)
+    else:
+        yield node
+
+
+def _found(given: Any, known: Collection[str]) -> Any:
+    """What was given, with the texts that are known as absolute paths replaced by these."""
+    if isinstance(given, dict):
+        return {key: _found(value, known) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_found(value, known) for value in given]
+    return str(Path(given).absolute()) if isinstance(given, str) and given and str(Path(given).absolute()) in known else given
 
 
 def _renamed(path: str, axis: Distribution, space: Mapping[str, Distribution], base: Mapping[str, Any]) -> dict[Any, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from search_spaces.designs import DesignTrial
 from search_spaces.distributions import Categorical, Distribution, IntRange
 from search_spaces.feasibility import Combinations
 from search_spaces.search import Grid, Search
@@ -13,6 +14,8 @@ from trainables.errors import ConfigError, did_you_mean
 from trainables.recipe import Recipe
 
 COSTS = {"macs", "parameters", "train_seconds", "gpu_seconds"}  # what every trial costs, beside its scores
+_OF_DESIGNS = {"hours", "gpu_hours", "order"}  # settings of a search that designs have too
+_OF_SCORES = ("evaluation.features", "evaluation.also", "evaluation.sample_metrics")
 _MOST_VALUES = 10_000  # of a range that are looked at one by one
 
 
@@ -26,7 +29,7 @@ def check_search(search: Search, combinations: Combinations, base: Recipe, where
             "set search.trials: 1, or search `seed` to repeat it, for example space: {seed: [0, 1, 2]}"
         )
     for path in space:
-        if path.startswith(("evaluation.features", "evaluation.also", "evaluation.sample_metrics")):
+        if path.startswith(_OF_SCORES):
             raise ConfigError(f"{where}: space.{path}: scores of different feature spaces or metrics do not compare; give it in the base")
     if isinstance(search.sampler, Grid) and any(distribution.when for distribution in space.values()):
         raise ConfigError(f"{where}: search.sampler: grid needs a space without conditions (`when`): use tpe or random")
@@ -37,6 +40,26 @@ def check_search(search: Search, combinations: Combinations, base: Recipe, where
             raise ConfigError(f"{where}: search: metric '{metric}' is not this study's. Allowed: {allowed}.{did_you_mean(metric, known)}")
     for number, point in enumerate(search.points):
         combinations.check_point(point, f"{where}: search.points[{number}]")
+
+
+def check_design(trials: Sequence[DesignTrial], search: Search, combinations: Combinations, where: str) -> None:
+    """ConfigError where a variant is no recipe, equals another, or a setting of the search would have no effect."""
+    if combinations.space:
+        raise ConfigError(f"{where}: space and design were given: a study is a search or a design; put the other into a study of its own")
+    for name, field in Search.model_fields.items():
+        if name not in _OF_DESIGNS and getattr(search, name) != field.get_default(call_default_factory=True):
+            raise ConfigError(
+                f"{where}: search.{name}: has no effect beside a design, which trains every variant on every seed to its end: leave it out"
+            )
+    variants: dict[str, str] = {}
+    for trial in trials:
+        if any(path.startswith(_OF_SCORES) for path in trial.values):
+            raise ConfigError(f"{where}: design: variant {trial.variant}: scores of different feature spaces or metrics do not compare; "
+                              "give evaluation in the base")
+        recipe = combinations.recipe(trial.values, f"{where}: design: variant {trial.variant}")
+        other = variants.setdefault(recipe.variant_key, trial.variant)
+        if other != trial.variant:
+            raise ConfigError(f"{where}: design: variants {other} and {trial.variant} are the same recipe")
 
 
 def _check_stopping(search: Search, space: Mapping[str, Distribution], base: Recipe, where: str) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from search_spaces import space as spaces
-from search_spaces.absolute_paths import with_absolute_paths
-from search_spaces.consistency import check_search, values_of
+from search_spaces.absolute_paths import with_absolute_design, with_absolute_paths
+from search_spaces.consistency import check_design, check_search, values_of
+from search_spaces.designs import DESIGNS, AnyDesign, DesignTrial
 from search_spaces.feasibility import Combinations, Feasibility
 from search_spaces.overrides import assign
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
@@ -59,6 +60,7 @@ class Study(Settings):
     description: str = Field("", description="what the study asks, for the report")
     base: dict[str, Any] = Field(default_factory=dict, description="the recipe from which every trial starts")
     space: Space = Field(default_factory=dict, description="recipe paths and their ranges")
+    design: AnyDesign | None = Field(None, description="variants to be compared, each on the same seeds; instead of a space")
     search: Search = Field(default_factory=Search)
     sweep: Sweep = Field(default_factory=Sweep)
     compute: Compute = Field(default_factory=Compute)
@@ -112,17 +114,29 @@ class Study(Settings):
         """Values per range of a grid; 0 for other samplers."""
         return self.search.sampler.points if isinstance(self.search.sampler, Grid) else 0
 
+    @cached_property
+    def design_trials(self) -> list[DesignTrial]:
+        """What a design trains, in order; empty without one."""
+        return self.design.trials() if self.design else []
+
+    @property
+    def axes(self) -> list[str]:
+        """Recipe paths that differ between trials."""
+        return list(self.space) or list(dict.fromkeys(path for trial in self.design_trials for path in trial.values))
+
     @property
     def most_proposals(self) -> float:
-        """The given points and every combination of a grid; infinite for other samplers."""
+        """The trials of a design, or the given points and every combination of a grid; infinite for other samplers."""
+        if self.design:
+            return len(self.design_trials)
         if not self.grid_points:
             return math.inf
         return len(self.search.points) + math.prod(len(axis.grid(self.grid_points)) for axis in self.space.values())
 
     @property
     def trials_wanted(self) -> int:
-        """Trials after which the study is done: `search.trials`, or every point of a smaller grid."""
-        return int(min(self.search.trials, self.most_proposals))
+        """Trials after which the study is done: all of a design, or `search.trials`, or every point of a smaller grid."""
+        return len(self.design_trials) or int(min(self.search.trials, self.most_proposals))
 
     @cached_property
     def feasibility(self) -> Feasibility:
@@ -154,7 +168,7 @@ class Study(Settings):
         return self.combinations.recipe(values, f"study {self.name}: trial")
 
 
-FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_stopping": STOPPINGS}
+FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_stopping": STOPPINGS, "design": DESIGNS}
 
 
 def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
@@ -165,6 +179,9 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     except ValidationError as error:
         raise ConfigError(explain(error, where, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
+    if study.design:
+        check_design(study.design_trials, study.search, study.combinations, where)
+        return Study.model_validate(with_absolute_design(study.model_dump(), study.design_trials, base))
     study.combinations.check_edges(where)
     check_search(study.search, study.combinations, base, where)
     if study.space:

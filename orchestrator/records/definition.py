@@ -86,6 +86,8 @@ def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) 
     if path == "search.trials":
         begun = sum(trial.record.training != "infeasible" for trial in folder.trials())
         return None if new >= begun else f" ({begun} have begun already)"
+    if path == "design.seeds" and isinstance(old, int) and isinstance(new, int):  # seed by seed: the trials so far stay what they are
+        return None if new >= old else " (seeds can be added, not taken away)"
     if path == "compute.concurrent_trials":  # in a fixed order it decides which results a proposal uses
         return None if earlier.asynchronous else " (it decides which results a trial is proposed from, unless search.order is asynchronous)"
     if path == "compute.workers" or (path == "compute.cpus_per_worker" and not earlier.compute.gpus_per_worker):

@@ -81,7 +81,7 @@ class MlflowWriter:
         self._remember(bounds=self._bounds)
         self._write_study()
         numbers = [o.metric for o in self._study.objectives] + [c.metric for c in self._study.search.constraints]
-        self._experiment.offer_view(self._study.metric, list(self._study.space), [*numbers, "train_seconds"])
+        self._experiment.offer_view(self._study.metric, self._study.axes, [*numbers, "train_seconds"])
         self._experiment.log(self._parent, Batch(tags={"mlflow.note.content": note}))
         self._experiment.client.update_run(self._parent.id, status="RUNNING")
 
@@ -240,7 +240,7 @@ class MlflowWriter:
         remembered, definition = self._remembered(), self._study.model_dump(mode="json")
         text = documents.pack({
             "study_id": self._id, "definition": definition, "metric": self._study.metric, "description": self._study.description,
-            "axes": list(self._study.space), "bounds": remembered.get("bounds", {}), "importances": remembered.get("importances", {}),
+            "axes": self._study.axes, "bounds": remembered.get("bounds", {}), "importances": remembered.get("importances", {}),
             "trials": [trial.number for trial in self._folder.trials()],
         })
         self._experiment.put_text(self._parent, documents.STUDY, text)

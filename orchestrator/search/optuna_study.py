@@ -77,7 +77,8 @@ class OptunaView:
             fixed = optuna.trial.FixedTrial(dict(values))
             spaces.suggest(self.study.space, fixed)
             self._distributions[paths] = fixed.distributions
-        return {"params": dict(values), "distributions": self._distributions[paths]}
+        searched = self._distributions[paths]  # nothing, of a design
+        return {"params": {path: values[path] for path in searched}, "distributions": searched}
 
 
 def importances(study: Study, history: History) -> dict[str, float]:
