@@ -11,12 +11,12 @@ from reports.results import StudyResults, TrialResult
 from trainables.errors import ConfigError
 from trainables.schedules import make_schedule
 
-_HIGHLIGHT, _OTHER, _STOPPED = "#0b63ce", "#8a94a3", "#d0d5dc"
+HIGHLIGHT, OTHER, STOPPED = "#0b63ce", "#8a94a3", "#d0d5dc"
 
 
 def ema_curves(results: StudyResults) -> go.Figure:
     """Score against EMA length, a line per trial; the best trial stands out."""
-    figure = _figure("EMA length sigma_rel", results.metric)
+    figure = empty_figure("EMA length sigma_rel", results.metric)
     for trial in results.trials:
         points = trial.ema_curve
         if not points:
@@ -25,7 +25,7 @@ def ema_curves(results: StudyResults) -> go.Figure:
         figure.add_scatter(
             x=[p.sigma_rel for p in points], y=[p.distance for p in points], name=_name(trial), mode="lines+markers", **style,
             error_y={"array": [1.96 * (p.standard_error or 0.0) for p in points], "thickness": 1, "width": 2},
-            hovertemplate=f"{_name(trial)}<br>{_plain(trial.label)}<br>sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{_name(trial)}<br>{plain(trial.label)}<br>sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
         )
     figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])
     figure.update_yaxes(type="log")
@@ -34,7 +34,7 @@ def ema_curves(results: StudyResults) -> go.Figure:
 
 def optima(results: StudyResults) -> go.Figure | None:
     """Best EMA length of each completed trial with its 95 % interval; one mark per time, guidance and metric of the sweep."""
-    figure = _figure("EMA length sigma_rel", "")
+    figure = empty_figure("EMA length sigma_rel", "")
     drawn = 0
     for trial in reversed(results.ranked):
         for optimum in trial.optima:
@@ -46,7 +46,7 @@ def optima(results: StudyResults) -> go.Figure | None:
             symbol = "circle" if optimum["images"] == max(o["images"] for o in trial.optima) else "circle-open"
             figure.add_scatter(
                 x=[optimum["sigma_rel"]], y=[_name(trial)], error_x=spread, mode="markers", showlegend=False,
-                marker={"color": _HIGHLIGHT if trial is results.ranked[0] else _OTHER, "size": 9, "symbol": symbol},
+                marker={"color": HIGHLIGHT if trial is results.ranked[0] else OTHER, "size": 9, "symbol": symbol},
                 hovertemplate=f"{_name(trial)}: {where}<br>sigma_rel %{{x:.3g}}<extra></extra>",
             )
             drawn += 1
@@ -61,36 +61,36 @@ def trade_offs(results: StudyResults) -> list[tuple[str, go.Figure]]:
 
 
 def _trade_off(results: StudyResults, name: str) -> go.Figure:
-    figure = _figure(name, results.metric)
+    figure = empty_figure(name, results.metric)
     done = [t for t in results.trials if t.status == "completed" and t.best is not None and name in t.metrics]
     front = sorted((t for t in results.front if t in done), key=lambda t: t.metrics[name])
     if name in dict(results.objectives):
         figure.add_scatter(x=[t.metrics[name] for t in front], y=[t.best for t in front], mode="lines", name="Pareto front",
-                           line={"color": _HIGHLIGHT, "width": 2, "shape": "hv"}, hoverinfo="skip")
+                           line={"color": HIGHLIGHT, "width": 2, "shape": "hv"}, hoverinfo="skip")
     groups = (
-        ("completed", [t for t in done if results.within_bounds(t) and t not in front], _OTHER, "circle"),
-        ("on the front", front, _HIGHLIGHT, "circle"),
-        ("beyond a bound", [t for t in done if not results.within_bounds(t)], _STOPPED, "x"),
+        ("completed", [t for t in done if results.within_bounds(t) and t not in front], OTHER, "circle"),
+        ("on the front", front, HIGHLIGHT, "circle"),
+        ("beyond a bound", [t for t in done if not results.within_bounds(t)], STOPPED, "x"),
     )
     for label, trials, colour, symbol in groups:
         if trials:
             figure.add_scatter(
                 x=[t.metrics[name] for t in trials], y=[t.best for t in trials], mode="markers", name=label,
-                marker={"color": colour, "size": 10, "symbol": symbol}, text=[f"{_name(t)}<br>{_plain(t.label)}" for t in trials],
+                marker={"color": colour, "size": 10, "symbol": symbol}, text=[f"{_name(t)}<br>{plain(t.label)}" for t in trials],
                 hovertemplate=f"%{{text}}<br>{name} %{{x:.4g}}<br>{results.metric} %{{y:.4g}}<extra></extra>",
             )
     if name in results.bounds:
-        figure.add_vline(x=results.bounds[name], line={"color": _OTHER, "dash": "dash"}, annotation_text="bound")
+        figure.add_vline(x=results.bounds[name], line={"color": OTHER, "dash": "dash"}, annotation_text="bound")
     figure.update_yaxes(type="log")
     return figure
 
 
 def convergence(results: StudyResults) -> go.Figure:
     """Intermediate score against images seen, a line per trial."""
-    figure = _figure("training images", f"interim {results.metric}")
+    figure = empty_figure("training images", f"interim {results.metric}")
     for trial in results.trials:
         if trial.curve:
-            hover = f"{_name(trial)}<br>{_plain(trial.label)}<br>%{{x}} images: %{{y:.3f}}<extra></extra>"
+            hover = f"{_name(trial)}<br>{plain(trial.label)}<br>%{{x}} images: %{{y:.3f}}<extra></extra>"
             figure.add_scatter(
                 x=[i for i, _ in trial.curve], y=[v for _, v in trial.curve], name=_name(trial), mode="lines+markers",
                 **_style(results, trial), hovertemplate=hover,
@@ -102,8 +102,8 @@ def convergence(results: StudyResults) -> go.Figure:
 def importance(results: StudyResults) -> go.Figure:
     """How much each searched parameter mattered for being among the best."""
     ordered = sorted(results.importances.items(), key=lambda item: item[1])
-    figure = _figure("share of importance for the best trials (PED-ANOVA)", "")
-    figure.add_bar(x=[v for _, v in ordered], y=[k for k, _ in ordered], orientation="h", marker_color=_HIGHLIGHT,
+    figure = empty_figure("share of importance for the best trials (PED-ANOVA)", "")
+    figure.add_bar(x=[v for _, v in ordered], y=[k for k, _ in ordered], orientation="h", marker_color=HIGHLIGHT,
                    text=[f"{v:.0%}" for _, v in ordered], textposition="auto")
     figure.update_layout(height=110 + 42 * len(ordered), showlegend=False)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
@@ -113,37 +113,37 @@ def importance(results: StudyResults) -> go.Figure:
 def densities(results: StudyResults) -> go.Figure | None:
     """Density of training noise levels of the best and the worst completed trial, from the very functions that training used."""
     chosen = results.ranked[:1] + results.ranked[1:][-1:]
-    figure = _figure("log SNR", "density p(log SNR)")
+    figure = empty_figure("log SNR", "density p(log SNR)")
     log_snr = np.linspace(-15.0, 15.0, 301)
-    for trial, colour in zip(chosen, (_HIGHLIGHT, _OTHER), strict=False):
+    for trial, colour in zip(chosen, (HIGHLIGHT, OTHER), strict=False):
         params = {k.removeprefix("schedule."): v for k, v in trial.recipe.items() if k.startswith("schedule.")}
         kind = params.pop("kind", "")
         try:
             density = np.exp(make_schedule(kind, **params).log_prob(log_snr))
         except ConfigError:
             return None
-        figure.add_scatter(x=log_snr, y=density, name=f"{_name(trial)}: {_plain(kind)}", mode="lines", line_color=colour)
+        figure.add_scatter(x=log_snr, y=density, name=f"{_name(trial)}: {plain(kind)}", mode="lines", line_color=colour)
     return figure if chosen else None
 
 
 def _style(results: StudyResults, trial: TrialResult) -> dict[str, Any]:
     if results.ranked and trial is results.ranked[0]:
-        return {"line": {"color": _HIGHLIGHT, "width": 3}, "marker": {"size": 8}}
+        return {"line": {"color": HIGHLIGHT, "width": 3}, "marker": {"size": 8}}
     if trial.status != "completed":
-        return {"line": {"color": _STOPPED, "width": 1, "dash": "dot"}, "marker": {"size": 4}}
-    return {"line": {"color": _OTHER, "width": 1.5}, "marker": {"size": 5}}
+        return {"line": {"color": STOPPED, "width": 1, "dash": "dot"}, "marker": {"size": 4}}
+    return {"line": {"color": OTHER, "width": 1.5}, "marker": {"size": 5}}
 
 
 def _name(trial: TrialResult) -> str:
-    return f"trial {trial.number}" + ("" if trial.status == "completed" else f" ({_plain(trial.status)})")
+    return f"trial {trial.number}" + ("" if trial.status == "completed" else f" ({plain(trial.status)})")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Plotly reads a little HTML in texts: what users wrote is escaped."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _figure(x: str, y: str) -> go.Figure:
+def empty_figure(x: str, y: str) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         template="plotly_white", height=380, margin={"l": 60, "r": 16, "t": 16, "b": 56}, xaxis_title=x, yaxis_title=y,

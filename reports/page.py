@@ -17,6 +17,9 @@ from reports.documents import short
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
 from reports.tables import rows
+from reports.variant_figures import forest
+from reports.variant_tables import variant_rows
+from reports.variants import ablation_of
 from trainables.files import atomic
 
 
@@ -29,6 +32,8 @@ def write_page(results: StudyResults, path: Path) -> Path:
 def render_page(results: StudyResults) -> str:
     environment = Environment(loader=PackageLoader("reports"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: "–" if value is None else short(value)
+    environment.filters["change"] = lambda value: "–" if value is None else f"{value:+.1%}"
+    ablation = ablation_of(results)
     charts = [
         ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
          "of the range means that the range should be widened.", figures.ema_curves(results)),
@@ -44,7 +49,7 @@ def render_page(results: StudyResults) -> str:
         text = "Trials on the front are beaten by no other in everything." if name in dict(results.objectives) else ""
         text += " The dashed line is the most that a trial may have." if name in results.bounds else ""
         charts.insert(0, (f"trade-off-{name}", f"Score against {name}", text.strip(), chart))
-    if results.importances:
+    if results.importances and not ablation:
         hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
         charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))
     density = figures.densities(results)
@@ -52,7 +57,8 @@ def render_page(results: StudyResults) -> str:
         charts.append(("densities", "Noise levels in training", "Density over log SNR of the best and the worst completed trial.", density))
     # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
     return environment.get_template("report.html").render(
-        results=results, rows=rows(results), ranked=results.ranked,
+        results=results, rows=rows(results), ranked=results.ranked, ablation=ablation,
+        variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
         samples=_samples(results), plotly=Markup(get_plotlyjs()), warnings=list(_warnings(results)),  # noqa: S704
         provenance=_provenance(results),
@@ -105,7 +111,7 @@ def _warnings(results: StudyResults) -> Any:
             yield (f"The best trial's optimum, sigma_rel {best.sigma_rel:g}, lies at the edge of the swept range "
                    f"({widths[0]:g} to {widths[-1]:g}): a wider range may find a better one.")
         seeds = {t.seed for t in results.ranked}
-        if len(seeds) == 1:
+        if len(seeds) == 1 and not results.definition.get("design"):
             yield (f"All trials share one training seed ({best.seed}) and each score was computed once: "
                    "differences smaller than the spread between seeds mean nothing.")
     if results.metric == "fd_probe":

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from reports.documents import short
 from reports.results import StudyResults
+from reports.variant_tables import comparison_rows, variant_rows
+from reports.variants import ablation_of
+from trainables.errors import ConfigError
 
+Rows = list[dict[str, Any]]
 
-def rows(results: StudyResults) -> list[dict[str, Any]]:
+def rows(results: StudyResults) -> Rows:
     """A row per trial, every searched parameter a column (None where it was not searched)."""
     return [
         {
@@ -27,9 +31,15 @@ def rows(results: StudyResults) -> list[dict[str, Any]]:
     ]
 
 
-def render(results: StudyResults, format_: str) -> bytes:
-    """The rows as table, json, csv or parquet."""
-    return FORMATS[format_](results)
+def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
+    """The rows as table, json, csv or parquet: a row per trial, or per variant or comparison of a design."""
+    if by == "trial":
+        found = _with_origins(results) if format_ == "json" else rows(results)
+        return FORMATS[format_](found, ("recipe_key", "variant"))
+    ablation = ablation_of(results)
+    if ablation is None:
+        raise ConfigError(f"--by {by}: study {results.name} has no design, and so no variants; leave --by out")
+    return FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
 
 
 def summary_lines(results: StudyResults) -> list[str]:
@@ -38,6 +48,8 @@ def summary_lines(results: StudyResults) -> list[str]:
     lines = [f"study {results.name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n)]
     if results.warnings:
         return [*lines, *(f"warning: {warning}" for warning in results.warnings)]
+    if ablation := ablation_of(results):
+        return [*lines, f"verdict:       {ablation.headline}", *(f"note:          {note}" for note in ablation.notes)]
     if results.ranked:
         best = results.ranked[0]
         lines.append(f"best variant:  trial {best.number} ({best.label})")
@@ -49,17 +61,15 @@ def summary_lines(results: StudyResults) -> list[str]:
     return lines
 
 
-def _table(results: StudyResults) -> bytes:
+def _table(found: Rows, hidden: Collection[str]) -> bytes:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    found = rows(results)
-    hidden = {"recipe_key", "variant"}
     columns = [c for c in (found[0] if found else {}) if c not in hidden]
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(Text(column), justify="left" if column == "status" else "right")
+        table.add_column(Text(column), justify="left" if column in ("status", "variant", "against", "verdict") else "right")
     for row in found:
         table.add_row(*(Text("–" if row[c] is None else short(row[c])) for c in columns))
     out = io.StringIO()
@@ -67,17 +77,19 @@ def _table(results: StudyResults) -> bytes:
     return out.getvalue().encode()
 
 
-def _json(results: StudyResults) -> bytes:
-    """The rows, each with how far its result can be reproduced, and by what it was trained."""
-    found = [
+def _with_origins(results: StudyResults) -> Rows:
+    """The rows of trials, each with how far its result can be reproduced, and by what it was trained."""
+    return [
         {**row, "reused": trial.reused, "cannot_be_reproduced_from_commit": trial.not_reproducible, "provenance": trial.provenance}
         for row, trial in zip(rows(results), results.trials, strict=True)
     ]
+
+
+def _json(found: Rows, _: Collection[str]) -> bytes:
     return (json.dumps(found, indent=1) + "\n").encode()
 
 
-def _csv(results: StudyResults) -> bytes:
-    found = rows(results)
+def _csv(found: Rows, _: Collection[str]) -> bytes:
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(found[0]) if found else ["trial"], lineterminator="\n")
     writer.writeheader()
@@ -85,13 +97,13 @@ def _csv(results: StudyResults) -> bytes:
     return out.getvalue().encode()
 
 
-def _parquet(results: StudyResults) -> bytes:
+def _parquet(found: Rows, _: Collection[str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows(results)), out)
+    pq.write_table(pa.Table.from_pylist(found), out)
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[StudyResults], bytes]] = {"table": _table, "json": _json, "csv": _csv, "parquet": _parquet}
+FORMATS: dict[str, Callable[[Rows, Collection[str]], bytes]] = {"table": _table, "json": _json, "csv": _csv, "parquet": _parquet}

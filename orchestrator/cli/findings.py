@@ -36,17 +36,20 @@ TrackingOption = Annotated[str | None, typer.Option(
 def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
             format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
             output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
+            by: Annotated[str, typer.Option(help="a row per trial, or per variant or comparison of a design")] = "trial",
             tracking_uri: TrackingOption = None) -> None:
     """A row per trial: parameters, best score over EMA lengths, cost."""
     from reports.tables import FORMATS, render
 
+    if by not in ("trial", "variant", "comparison"):
+        raise ConfigError(f"--by {by}: is not known. Allowed: trial, variant, comparison.")
     if format_ not in FORMATS:
         raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
     if format_ == "parquet" and output is None:
         raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
     loaded = _load(study, WorkFolder(workdir), tracking_uri, samples=False)
     _warn(loaded)
-    content = render(loaded, format_)
+    content = render(loaded, format_, by)
     if output:
         from trainables.files import atomic
 

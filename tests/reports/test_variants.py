@@ -1,0 +1,118 @@
+"""A design's results: EMA lengths over all seeds, verdicts, unstable variants, and the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.page import render_page
+from reports.results import EmaPoint, StudyResults, TrialResult
+from reports.tables import render, summary_lines
+from reports.variants import Ablation, ablation_of
+from search_spaces.study import make_study
+from tests.conftest import tiny_fields
+from trainables.errors import ConfigError
+
+WIDTHS = (0.05, 0.08, 0.12)
+
+
+def study_results(design: dict[str, Any], level: dict[str, float], spread: float = 0.03, trials: int | None = None) -> StudyResults:
+    """Trials whose best EMA length is 0.08 in the mean, and 0.12 for odd seeds."""
+    study = make_study({"name": "demo", "base": tiny_fields(), "design": design})
+    rng = np.random.default_rng(0)
+    found = []
+    for number, planned in enumerate(study.design_trials[:trials]):
+        noise = math.exp(rng.normal(0, spread) + 0.1 * math.sin(planned.seed))
+        factors = {0.05: 1.2, 0.08: 1.0, 0.12: 0.99 if planned.seed % 2 else 1.1}
+        ema = [EmaPoint(w, level[planned.variant] * noise * factors[w], 1e-3, images=256) for w in WIDTHS]
+        best = min(ema, key=lambda p: p.distance)
+        found.append(TrialResult(
+            number=number, variant=str(number), seed=planned.seed, status="completed", values=planned.values, recipe_key="k", commit="c",
+            reason="", recipe={}, images=256, train_seconds=2.0, best=best.distance, sigma_rel=best.sigma_rel, ema=ema,
+        ))
+    return StudyResults(
+        name="demo", study_id="i", description="", metric="fd_probe", axes=study.axes, definition=study.model_dump(mode="json"),
+        commit="c", status="FINISHED", importances={}, trials=found,
+    )
+
+
+DESIGN = {"variants": {"edm": {}, "<b>snr</b>": {"weighting": "snr"}, "p2": {"weighting": "p2"}}, "seeds": 6}
+LEVELS = {"edm": 20.0, "<b>snr</b>": 30.0, "p2": 15.0}
+
+
+def outcome(results: StudyResults) -> Ablation:
+    found = ablation_of(results)
+    assert found is not None
+    return found
+
+
+def test_each_variant_is_compared_at_its_best_length_over_all_seeds() -> None:
+    found = outcome(study_results(DESIGN, LEVELS))
+    assert [v.sigma_rel for v in found.variants] == [0.08] * 3 and set(found.variants[0].own_lengths) == {0.08, 0.12}
+    assert found.variants[0].mean == pytest.approx(20, rel=0.1)
+    assert [v.word for v in found.verdicts] == ["worse", "better"]
+    assert found.headline.startswith("p2 lowers fd_probe by 2") and "6 seeds, Dunnett-corrected over 2 comparisons" in found.headline
+
+
+def test_a_failed_seed_is_an_outcome() -> None:
+    results = study_results(DESIGN, LEVELS)
+    results.trials[1].status, results.trials[1].best, results.trials[1].ema = "failed", None, []
+    found = outcome(results)
+    assert found.variants[1].failed == [0] and any("<b>snr</b> is unstable: seed 0" in note for note in found.notes)
+    assert found.verdicts[0].comparison.seeds == 5 and found.verdicts[0].word == "worse"
+
+
+@pytest.mark.parametrize(("trials", "words"), [(0, "no scores"), (1, "two variants"), (3, "at least two")])
+def test_what_is_too_little_is_said(trials: int, words: str) -> None:
+    found = outcome(study_results(DESIGN, LEVELS, trials=trials))
+    assert not found.verdicts and "Nothing can be said yet" in found.headline and words in found.headline
+
+
+def test_an_interrupted_design_is_balanced() -> None:
+    found = outcome(study_results(DESIGN, LEVELS, trials=7))
+    assert [len(v.scores) for v in found.variants] == [3, 2, 2] and len(found.verdicts) == 2
+
+
+def test_a_ladder_is_compared_row_by_row() -> None:
+    rows = {"rows": {"A": {}, "B": {"weighting": "snr"}, "C": {"schedule": "laplace"}}, "seeds": 6}
+    found = outcome(study_results(rows, {"A": 20.0, "B": 10.0, "C": 10.1}))
+    first = found.verdicts[0]
+    assert (first.comparison.variant, first.comparison.against, first.word) == ("B", "A", "better")
+    assert found.verdicts[1].comparison.against == "B" and "Holm" in found.verdicts[1].sentence
+
+
+def test_seeds_without_common_lengths_keep_their_own() -> None:
+    results = study_results(DESIGN, LEVELS)
+    for trial in results.trials:
+        trial.ema = [EmaPoint(0.08 + trial.number / 1000, 10.0, 1e-3)]
+        trial.best = 10.0
+    found = outcome(results)
+    assert found.variants[0].sigma_rel is None and any("tuned per seed" in note for note in found.notes)
+
+
+def test_the_page_begins_with_the_verdict_and_escapes_names() -> None:
+    html = render_page(study_results(DESIGN, LEVELS))
+    body = html[html.index("<body>"):]
+    assert body.index("p2 lowers fd_probe") < body.index('id="variants"') < body.index("chart-forest") < body.index("<h2>Trials")
+    assert "<b>snr</b>" not in body.replace("&lt;b&gt;snr&lt;/b&gt;", "") and "share one training seed" not in html
+    assert 'class="card"' not in body
+
+
+def test_rows_by_variant_and_by_comparison() -> None:
+    results = study_results(DESIGN, LEVELS)
+    by_variant = json.loads(render(results, "json", "variant"))
+    assert [row["verdict"] for row in by_variant] == ["baseline", "worse", "better"] and by_variant[2]["low"] < by_variant[2]["change"] < 0
+    by_comparison = json.loads(render(results, "json", "comparison"))
+    assert by_comparison[1]["sentence"].startswith("p2 lowers") and render(results, "table", "variant")
+    assert any(line.startswith("verdict:       p2 lowers") for line in summary_lines(results))
+    with pytest.raises(ConfigError, match="has no design"):
+        render(StudyResults(**{**vars(results), "definition": {}}), "json", "variant")
+
+
+def test_no_difference_is_no_finding() -> None:
+    found = outcome(study_results({**DESIGN, "seeds": 3}, dict.fromkeys(LEVELS, 20.0), spread=0.2))
+    assert found.headline.startswith("No variant has been shown to be better than edm")
