@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.records.folders import StudyFolder
+from search_spaces.designs import Design
 from search_spaces.study import Study
 from trainables.errors import UserError, did_you_mean
 from trainables.explanations import explain
 from trainables.files import document
 
 # Fields that cannot mix results.
-_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.", "tracking.")
+_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.", "tracking.", "design.baseline", "design.smallest_effect")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ def define(study: Study, folder: StudyFolder) -> Definition:
         )
     if not changes:
         return earlier
-    study = study.model_copy(update={"space": earlier.study.space})  # the same, in the order in which its values are drawn
-    return _write(Definition(study, earlier.id), folder)
+    return _write(Definition(_in_order(study, earlier.study), earlier.id), folder)
 
 
 def recall(folder: StudyFolder) -> Definition:
@@ -78,6 +78,15 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, 
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield path, old, new
+
+
+def _in_order(study: Study, earlier: Study) -> Study:
+    """The changed study, with its space and variants in the order in which trials have been numbered so far."""
+    fields, before = study.model_dump(), earlier.model_dump()
+    fields["space"] = before["space"]
+    if fields["design"]:
+        fields["design"] = {**before["design"], **{name: fields["design"][name] for name in Design.model_fields}}
+    return Study.model_validate(fields)
 
 
 def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) -> str | None:

@@ -104,3 +104,27 @@ def test_a_definition_of_another_version_is_one_message(folder: StudyFolder) -> 
     document.write(folder.definition, {k: v for k, v in written.items() if k in ("study", "id")})
     with pytest.raises(UserError, match=r"study\.json.*ouija"):
         recall(folder)
+
+
+def designed(variants: list[str], **design: Any) -> Study:
+    changes = {"z": {}, "a": {"weighting": "snr"}, "m": {"optimiser.lr": 0.02}, "n": {"optimiser.lr": 0.03}}
+    return make_study({"name": "s", "base": tiny_fields(), "design": {"variants": {v: changes[v] for v in variants}, "seeds": 1, **design}})
+
+
+def test_seeds_are_added_to_a_design_in_the_order_in_which_its_trials_are_numbered(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path).study("s")
+    first = define(designed(["z", "a", "m"]), folder).study.design_trials
+    more = define(designed(["m", "z", "a"], seeds=3, baseline="a", smallest_effect=0.1), folder).study
+    assert more.design_trials[:3] == first and [t.variant for t in more.design_trials] == ["z", "a", "m"] * 3
+    assert recall(folder).study.design_trials == more.design_trials and more.design and more.design.baseline_name == "a"
+
+
+@pytest.mark.parametrize(("study", "words"), [
+    (designed(["z", "a", "m"]), "seeds can be added"), (designed(["z", "a", "m", "n"], seeds=2), "design.variants.n"),
+    (designed(["z", "a"], seeds=2), "design.variants.m"), (designed(["z", "a", "m"], seeds=[0, 1]), "design.seeds"),
+])
+def test_a_design_of_other_variants_is_another_study(tmp_path: Path, study: Study, words: str) -> None:
+    folder = WorkFolder(tmp_path).study("s")
+    define(designed(["z", "a", "m"], seeds=2), folder)
+    with pytest.raises(UserError, match=words):
+        define(study, folder)
