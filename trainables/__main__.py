@@ -1,4 +1,4 @@
-"""Train one recipe without Ray; writes the same files as a trial of a study.
+"""Train one recipe, all its stages if it has experts, without Ray; writes the same files as a trial of a study.
 
     python -m trainables recipe.yaml --output runs/one
     torchrun --nproc-per-node 2 -m trainables recipe.yaml --output runs/one
@@ -10,9 +10,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainables.errors import TrainingFailed, UserError
 from trainables.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainables.ema.sweep_settings import Sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +46,7 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
     import torch
 
     from trainables.ema.sweep_settings import make_sweep
-    from trainables.evaluation.sweep import sweep
+    from trainables.stages.run import train_stages
     from trainables.training.loop import train
     from trainables.training.ranks import Ranks
 
@@ -56,7 +62,8 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     output = (chosen.output or Path("runs/recipes") / recipe.key[:12]).absolute()
     try:
-        for progress in train(recipe, output, chosen.cache.absolute(), Ranks(rank, world, device)):
+        start = train_stages if recipe.experts else train
+        for progress in start(recipe, output, chosen.cache.absolute(), Ranks(rank, world, device)):
             if rank == 0:
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
                 print(f"{progress.images} images: {shown}", flush=True)
@@ -64,10 +71,27 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
         if world > 1:
             torch.distributed.destroy_process_group()
     if rank == 0:
-        for point in sweep(recipe, output, chosen.cache.absolute(), wanted, device=device).points if wanted else ():
-            print(f"sigma_rel {point.sigma_rel:g}: {recipe.evaluation.features.metric} {point.distance:.4f}", flush=True)
+        if wanted:
+            _sweep(recipe, output, chosen.cache.absolute(), wanted, device)
         print(output)
     return 0
+
+
+def _sweep(recipe: Recipe, output: Path, cache: Path, wanted: Sweep, device: torch.device) -> None:
+    """Print the score of each EMA length; of experts also that of each group's own length."""
+    from trainables.evaluation.sweep import sweep
+    from trainables.stages.lengths import sweep_experts
+
+    metric = recipe.evaluation.features.metric
+    if not recipe.experts:
+        for point in sweep(recipe, output, cache, wanted, device=device).points:
+            print(f"sigma_rel {point.sigma_rel:g}: {metric} {point.distance:.4f}", flush=True)
+        return
+    found = sweep_experts(recipe, output, cache, wanted, device)
+    for choice in found.choices:
+        lengths = ", ".join(f"{length:g}" for length in (choice.sigma_rels if choice.how == "joint" else choice.sigma_rels[:1]))
+        print(f"sigma_rel {lengths} ({choice.how}): {metric} {choice.score.distance:.4f}", flush=True)
+    print(f"best: {found.best.how}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from trainables.data import AnyData, ImageData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
 from trainables.errors import ConfigError
-from trainables.experts import budgets, splits
+from trainables.experts import budgets, criteria, splits
 from trainables.experts.groups import levels_of, split_levels
 from trainables.experts.settings import Experts
 from trainables.experts.splits.split import Axis
@@ -57,7 +57,7 @@ FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
     "weighting": weightings.KINDS, "timesteps": policies.KINDS, "optimiser": optimisers.KINDS,
     "sampler": sampling.KINDS, "features": metrics.KINDS,
-    "split": splits.KINDS, "budgets": budgets.KINDS,
+    "split": splits.KINDS, "budgets": budgets.KINDS, "criterion": criteria.KINDS,
 }
 
 

@@ -88,7 +88,7 @@ def sweep_plan(recipe: Recipe, folder: Path, settings: Sweep) -> Plan:
     lengths = settings.sigma_rels
     widths = node_widths(lengths.low, lengths.high, lengths.nodes) if isinstance(lengths, Optimise) else lengths
     targets = [Target(width, images) for images in _times(snapshots, settings) for width in widths]
-    guides = [Target(s, _guide_images(recipe, snapshots)) for s in _guide_widths(recipe, settings)]
+    guides = [Target(s, guide_images(recipe, snapshots)) for s in _guide_widths(recipe, settings)]
     return plan(snapshots, list(dict.fromkeys([*targets, *guides])), settings.solver)
 
 
@@ -185,7 +185,7 @@ class _Evaluations:
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
         if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:
             return None
-        images = _guide_images(self._recipe, self._averages.plan.snapshots)
+        images = guide_images(self._recipe, self._averages.plan.snapshots)
         load_vector(self._averages.at(where.guide_sigma_rel, images)[0], self._weaker)
         return self._weaker
 
@@ -242,6 +242,7 @@ def _guide_widths(recipe: Recipe, settings: Sweep) -> tuple[float, ...]:
     return settings.guide_sigma_rels or (guidance.weaker_sigma_rel,)
 
 
-def _guide_images(recipe: Recipe, snapshots: Sequence[Snapshot]) -> int:
+def guide_images(recipe: Recipe, snapshots: Sequence[Snapshot]) -> int:
+    """The time of the stored averages that guide as the weaker network."""
     wanted = recipe.evaluation.guidance.weaker_share * recipe.duration.images
     return min({s.images for s in snapshots}, key=lambda t: abs(t - wanted))

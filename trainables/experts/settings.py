@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from trainables.experts.budgets import AnyBudgets
 from trainables.experts.budgets.budget import MOST_GROUPS
 from trainables.experts.budgets.linear import Linear
+from trainables.experts.criteria import AnyCriterion
+from trainables.experts.criteria.taylor import Taylor
 from trainables.experts.fine_tuning import FineTuning
 from trainables.experts.splits import AnySplit
 from trainables.experts.splits.equal_log_snr import EqualLogSnr
@@ -18,9 +20,7 @@ from trainables.method import Settings
 class Pruning(Settings):
     """Which units a pruned network keeps, and how a group's budget is shared among the blocks."""
 
-    criterion: Literal["taylor", "fisher", "magnitude", "random"] = Field(
-        "taylor", description="score of a unit on the group's levels: |sum of activation x gradient|, its square, weight norm, or a draw"
-    )
+    criterion: AnyCriterion = Field(default_factory=Taylor, description="score by which units stay, on the group's levels")
     allocation: Literal["uniform", "greedy"] = Field(
         "uniform", description="uniform: every block keeps the same share; greedy: units of the smallest score per MAC go first"
     )

@@ -50,7 +50,7 @@ def restricted(schedule: Schedule, levels: Levels | None) -> Schedule:
         raise ValueError(f"{levels} lies outside the schedule's range, {schedule.log_snr_min:g} to {schedule.log_snr_max:g}")
     made = Restricted(whole=schedule, low=low, high=high, log_snr_min=smallest, log_snr_max=largest)
     if not made.mass > _LEAST_MASS:
-        raise ValueError(f"{levels} holds nothing of the density of {schedule.model_fields['kind'].default}")
+        raise ValueError(f"{levels} holds nothing of the density of {schedule.name}")
     return made
 
 
@@ -60,6 +60,10 @@ class Restricted(Schedule):
     whole: Schedule
     low: float | None
     high: float | None
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
 
     @property
     def mass(self) -> float:

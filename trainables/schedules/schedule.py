@@ -28,6 +28,11 @@ class Schedule(Method, abc.ABC):
             raise ValueError("log_snr_min must be below log_snr_max")
         return self
 
+    @property
+    def name(self) -> str:
+        """What a message calls it."""
+        return str(type(self).model_fields["kind"].default)
+
     def log_snr(self, t: Array) -> Array:
         """lambda(t) for t in (0, 1), decreasing."""
         _, t = as_array(t)

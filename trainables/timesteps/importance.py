@@ -63,7 +63,7 @@ class Importance:
 
     @property
     def warnings(self) -> list[str]:
-        found, name = [], self.wanted.model_fields["kind"].default
+        found, name = [], self.wanted.name
         if (share := self.effective_share) < FEW:
             found.append(
                 f"importance_base: corrections to {name} are so unequal that the effective sample share is {share:.2g} (below {FEW:g}): "

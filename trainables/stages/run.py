@@ -1,0 +1,118 @@
+"""A whole step-adaptive training: its stages one after the other, in one tree of folders, each through `train`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.evaluation.scoring import evaluator_of
+from trainables.recipe import Recipe, keep_recipe
+from trainables.stage_key import stage_key
+from trainables.stages.composition import base_recipe
+from trainables.stages.joint import joint_denoiser
+from trainables.stages.preparation import BASE, prepare_experts
+from trainables.stages.stage import ExpertPlan, NoStore, Stage, Store, read_plan
+from trainables.training import metrics_log
+from trainables.training.loop import train
+from trainables.training.progress import Progress
+from trainables.training.ranks import Ranks
+
+
+def train_stages(
+    recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None, pulse: Callable[[], None] = lambda: None,
+    store: Store | None = None,
+) -> Iterator[Progress]:
+    """Train the base in `folder`/base and then each group's expert in `folder`/group-N; yields at each report of the base and after
+    each group.
+
+    Images are counted over all stages.  After a group, the score is that of the experts so far with the base at the other levels.
+    A stage goes on from its own checkpoint, so that the same call goes on after a kill at any time, with the same numbers; a finished
+    training yields its last reports again.  All rows are in `folder`/metrics.jsonl, too.  `store` may hold stages that other trainings
+    share.
+    Raises what `train` raises, and ConfigError where groups or budgets are impossible for the trained base.
+    """
+    ranks, store = ranks or Ranks(), store or NoStore()
+    first = ranks.rank == 0
+    if first:
+        keep_recipe(recipe, folder)
+    base = base_stage(recipe, folder, cache, ranks)
+    for progress in _train(base, cache, ranks, pulse, store):
+        if first:
+            _pass_on(folder, metrics_log.read(base.folder))
+        yield Progress(progress.images, progress.metrics, False)
+    if first:
+        prepare_experts(recipe, folder, cache, ranks, pulse)
+    _wait(ranks)
+    plan = read_plan(folder)
+    assert plan
+    images = recipe.duration.images
+    for number, expert in enumerate(plan.experts, 1):
+        for _ in _train(expert.stage(folder), cache, ranks, pulse, store):
+            pulse()
+        images += expert.recipe.duration.images
+        metrics = joint_report(recipe, folder, cache, plan, number, images, ranks.device, pulse) if first else {}
+        yield Progress(images, metrics, number == len(plan.experts))
+
+
+def base_stage(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:
+    """The first stage of the training in `folder`."""
+    base = base_recipe(recipe)
+    return Stage(BASE, base, folder / BASE, stage_key(base, cache, ranks.world, ranks.device.type))
+
+
+def joint_report(
+    recipe: Recipe, folder: Path, cache: Path, plan: ExpertPlan, finished: int, images: int, device: torch.device,
+    pulse: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """The interim score of the first `finished` experts with the base at the other levels, and its row in `folder`/metrics.jsonl.
+
+    The best of the tracked EMA lengths, the same for all networks.  What has a row is not computed again.
+    """
+    for row in metrics_log.read(folder):
+        if row["images"] == images and row.get("plan") == plan.key:
+            return _numbers(row)
+    evaluator, scores = evaluator_of(recipe, cache, pulse), []
+    for width in recipe.ema.sigma_rels:
+        lengths = [width if i < finished else None for i in range(len(plan.experts))]
+        router = joint_denoiser(recipe, folder, plan, lengths, width, device)
+        scores.append((evaluator.score(router, recipe.evaluation.interim_samples, interim=True, pulse=pulse), width))
+    score, width = min(scores, key=lambda scored: scored[0].distance)
+    row = {
+        "images": images, "time": time.time(), "feature_hash": score.feature_hash, "plan": plan.key, "experts_finished": float(finished),
+        f"interim_{evaluator.metric}": score.distance, "interim_sigma_rel": width,
+        **{name: value for name, value in score.metrics.items() if name.startswith("held_out_loss")},
+    }
+    metrics_log.drop_after(folder, images - 1)  # of an earlier plan
+    metrics_log.append(folder, row)
+    return _numbers(row)
+
+
+def _train(stage: Stage, cache: Path, ranks: Ranks, pulse: Callable[[], None], store: Store) -> Iterator[Progress]:
+    if ranks.rank == 0:
+        store.take(stage)
+    _wait(ranks)
+    yield from train(stage.recipe, stage.folder, cache, ranks, pulse)
+    if ranks.rank == 0:
+        store.keep(stage)
+
+
+def _pass_on(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """The base's rows that the whole training's log does not have yet."""
+    known = {row["images"] for row in metrics_log.read(folder)}
+    for row in rows:
+        if row["images"] not in known:
+            metrics_log.append(folder, row)
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name not in ("images", "time", "feature_hash", "plan")}
+
+
+def _wait(ranks: Ranks) -> None:
+    """Until all ranks are here: the first one has written what the others read."""
+    if ranks.world > 1:
+        torch.distributed.barrier()

@@ -1,0 +1,112 @@
+"""One stage of a step-adaptive training: a plain recipe in a folder of its own. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trainables.errors import Damaged
+from trainables.files import document
+from trainables.recipe import Recipe, make_recipe
+
+_NAME = "experts.json"
+_WAY_OUT = "delete it and run again: it is made anew from the base"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`key` is its stage key: what a store knows it by."""
+
+    name: str  # base, group-1, group-2, ...
+    recipe: Recipe
+    folder: Path
+    key: str
+
+
+class Store(Protocol):
+    """Where stages are kept that several trainings share."""
+
+    def take(self, stage: Stage) -> None:
+        """Called before a stage is trained: may put what was trained of it, as `train` leaves it, into its folder."""
+
+    def keep(self, stage: Stage) -> None:
+        """Called when a stage is trained to its end, and again when its training is resumed or repeated."""
+
+
+class NoStore:
+    """Every training stands alone."""
+
+    def take(self, stage: Stage) -> None:
+        """Nothing is there."""
+
+    def keep(self, stage: Stage) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """What is known of a group's stage before it is trained."""
+
+    name: str
+    recipe: Recipe
+    key: str
+    ratio: float  # budget over the base's multiply-accumulates
+    macs: float  # of its network, one evaluation of one image
+    parameters: float
+    loss: float  # mean of the base's loss over its levels
+
+    def stage(self, folder: Path) -> Stage:
+        """As a stage of the training in `folder`."""
+        return Stage(self.name, self.recipe, folder / self.name, self.key)
+
+
+@dataclass(frozen=True)
+class ExpertPlan:
+    """All groups' stages, from noise to data, and what the base was measured by."""
+
+    base_key: str
+    settings: dict[str, Any]  # of the experts
+    base_macs: float
+    base_parameters: float
+    curve: tuple[tuple[float, ...], tuple[float, ...]]  # log SNR and the base's loss at them
+    experts: tuple[Expert, ...]
+
+    @property
+    def key(self) -> str:
+        """The same for the same stages."""
+        return hashlib.sha256(" ".join([self.base_key, *(expert.key for expert in self.experts)]).encode()).hexdigest()
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Inner edges of the groups in log SNR, rising."""
+        return edges_of([expert.recipe for expert in self.experts])
+
+
+def edges_of(recipes: Sequence[Recipe]) -> tuple[float, ...]:
+    """Inner edges in log SNR between the levels of recipes in order."""
+    lows = [recipe.levels.low for recipe in recipes[1:] if recipe.levels]
+    return tuple(low for low in lows if low is not None)
+
+
+def write_plan(folder: Path, plan: ExpertPlan) -> None:
+    """Into the folder of the whole training, atomically."""
+    rows = [{**vars(e), "recipe": e.recipe.model_dump(mode="json")} for e in plan.experts]
+    document.write(folder / _NAME, {**vars(plan), "experts": rows}, indent=1)
+
+
+def read_plan(folder: Path) -> ExpertPlan | None:
+    """None where none has been made; Damaged where it cannot be read."""
+    path = folder / _NAME
+    if not path.exists():
+        return None
+    fields: dict[str, Any] = document.read(path, _WAY_OUT)
+    try:
+        rows = fields.pop("experts")
+        experts = tuple(Expert(**{**row, "recipe": make_recipe(row["recipe"], f"{path}: {row['name']}")}) for row in rows)
+        log_snr, loss = fields.pop("curve")
+        return ExpertPlan(**fields, curve=(tuple(log_snr), tuple(loss)), experts=experts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{path}: is of another version ({error}); {_WAY_OUT}") from None
