@@ -47,7 +47,10 @@ def trained(name: str, steps: int, rate: float) -> Denoiser:
     return denoiser.eval()
 
 
-@pytest.mark.parametrize(("name", "rate"), [("edm2 G", 0.01), ("adm", 1e-3), ("dit", 1e-3)])
+@pytest.mark.parametrize(("name", "rate"), [
+    ("edm2 G", 0.01), ("adm", 1e-3), ("dit", 1e-3),
+    pytest.param("edm2 C", 1e-3, marks=pytest.mark.slow), pytest.param("edm2 group", 0.01, marks=pytest.mark.slow),
+])
 def test_taylor_ranks_units_as_their_removal_does(name: str, rate: float) -> None:
     denoiser = trained(name, 40, rate)
     held_out = batch_of(0, 64, "held out")
