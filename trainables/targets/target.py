@@ -27,9 +27,9 @@ class Target(Method, abc.ABC):
     def log_jacobian(self, log_snr: Array) -> Array:
         """log d^2: the squared error of F times exp(this) is the squared error of y."""
 
-    def training_target(self, clean: Array, noise: Array, log_snr: Array) -> Array:
-        """What the network should output; `log_snr` broadcasts against the images."""
-        a, b = self.of_clean_and_noise(*alpha_sigma(log_snr))
+    def training_target(self, clean: Array, noise: Array, alpha: Array, sigma: Array) -> Array:
+        """What the network should output for z = alpha*clean + sigma*noise."""
+        a, b = self.of_clean_and_noise(alpha, sigma)
         return a * clean + b * noise
 
     def denoise(self, output: Array, noisy: Array, log_snr: Array) -> Array:

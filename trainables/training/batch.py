@@ -44,6 +44,8 @@ class Batch:
 
     def split(self, size: int) -> list[Batch]:
         """Parts of at most `size` images."""
+        if 0 < len(self) <= size:
+            return [self]
         return [self.select(slice(i, i + size)) for i in range(0, len(self), size)]
 
 
@@ -58,6 +60,8 @@ class Losses:
     @staticmethod
     def join(parts: list[Losses]) -> Losses:
         """Those of several parts of a batch, without gradient."""
+        if len(parts) == 1:
+            return replace(parts[0], total=parts[0].total.detach())
         return Losses(
             torch.cat([p.total.detach() for p in parts]), torch.cat([p.fit for p in parts]), torch.cat([p.error for p in parts])
         )

@@ -24,26 +24,28 @@ if TYPE_CHECKING:
     from trainables.recipe import Recipe
 
 
+_STEPS = 1000  # between two looks at the device
+
+
 class Diagnostics:
     """Gathers over the steps between two reports, and changes nothing in training."""
 
     def __init__(self, recipe: Recipe, denoiser: Denoiser, ranks: Ranks, head: nn.Module | None = None) -> None:
         self._recipe, self._denoiser, self._ranks, self._head = recipe, denoiser, ranks, head
-        self._sums = torch.zeros(BUCKETS, 2, dtype=torch.float64, device=ranks.device)  # loss and images, of this rank
+        self._sums = torch.zeros(BUCKETS, 2, dtype=torch.float64)  # loss and images, of this rank
         self._earlier = torch.zeros_like(self._sums)  # of all ranks, before that
+        self._steps: list[tuple[Tensor, Tensor]] = []  # what has been observed since and is on the device yet
         self._latest: dict[str, float] = {}
 
     def observe(self, log_snr: Tensor, error: Tensor) -> None:
-        """Take in a step's squared errors per pixel [N] of the network's target at log SNR [N]; they stay on the device.
+        """Take in a step's squared errors per pixel [N] of the network's target at log SNR [N]; they stay on the device for a while.
 
         They count as (SNR + 1) |D - y|^2, the error of EDM's preconditioned output: the same quantity for every weighting and
         target, and 1 where that output is zero.  What is not finite is left out.
         """
-        level = log_snr.double()
-        loss = error.double() * (self._recipe.target.log_jacobian(level) + softplus(level)).exp()
-        finite = loss.isfinite()
-        columns = torch.stack([torch.where(finite, loss, 0.0), finite.double()], 1)
-        self._sums += nn.functional.one_hot(bucket_of(log_snr), BUCKETS).double().T @ columns
+        self._steps.append((log_snr, error))
+        if len(self._steps) == _STEPS:
+            self._add_up()
 
     def before_step(self, batch: Batch, images: int) -> None:
         """Every `diagnostics_every` images: gradients of the training loss by bucket, magnitudes of weights and activations."""
@@ -54,21 +56,37 @@ class Diagnostics:
 
     def take(self, last: bool) -> dict[str, float]:
         """Numbers of all ranks since the last report, by name; `last` is whether the next report begins anew."""
-        sums = self._earlier + self._ranks.sum(self._sums)
+        self._add_up()
+        sums = self._earlier + self._ranks.sum(self._sums.to(self._ranks.device)).cpu()
         self._earlier = torch.zeros_like(sums) if last else sums
         self._sums = torch.zeros_like(sums)
-        losses, images = sums.T.cpu().numpy()
+        losses, images = sums.T.numpy()
         means = {f"loss_by_level/log_snr_{_centre(b):.1f}": float(losses[b] / images[b]) for b in np.flatnonzero(images).tolist()}
         return means | self._latest
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold; asked of all ranks at once."""
+        self._add_up()
         latest = {f"latest/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self._latest.items()}
-        return {"earlier": self._earlier, "sums": self._ranks.gather(self._sums[None]), **latest}
+        return {"earlier": self._earlier, "sums": self._ranks.gather(self._sums[None].to(self._ranks.device)), **latest}
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        self._steps = []
         self._earlier, self._sums = state["earlier"].to(self._sums), state["sums"][self._ranks.rank].to(self._sums)
         self._latest = {name.removeprefix("latest/"): float(value) for name, value in state.items() if name.startswith("latest/")}
+
+    def _add_up(self) -> None:
+        """Step by step, so that sums are the same whenever this is called; waits for the device."""
+        if not self._steps:
+            return
+        levels, errors = torch.stack([torch.cat(column) for column in zip(*self._steps, strict=True)]).cpu().double()
+        losses = errors * (self._recipe.target.log_jacobian(levels) + softplus(levels)).exp()
+        finite = losses.isfinite()
+        columns = torch.stack([torch.where(finite, losses, 0.0), finite.double()], 1)
+        places, sizes = nn.functional.one_hot(bucket_of(levels), BUCKETS).double(), [len(error) for _, error in self._steps]
+        for place, column in zip(places.split(sizes), columns.split(sizes), strict=True):
+            self._sums += place.T @ column
+        self._steps = []
 
     @torch.no_grad()
     def _magnitudes(self, batch: Batch) -> dict[str, float]:

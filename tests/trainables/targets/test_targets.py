@@ -18,7 +18,7 @@ finite = st.floats(-3, 3)
 def test_round_trip_and_error_conversion(name: str, log_snr: float, clean: float, noise: float, wrong: float) -> None:
     target = make_target(name)
     alpha, sigma = alpha_sigma(log_snr)
-    output, noisy = target.training_target(clean, noise, log_snr), alpha * clean + sigma * noise
+    output, noisy = target.training_target(clean, noise, alpha, sigma), alpha * clean + sigma * noise
     scale = 1 + np.exp(max(-log_snr, 0) / 2)
     assert target.denoise(output, noisy, log_snr) == pytest.approx(clean, abs=1e-9 * scale)
     error = float(target.denoise(output + wrong, noisy, log_snr) - clean)

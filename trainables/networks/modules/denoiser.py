@@ -38,9 +38,8 @@ class Denoiser(nn.Module):
 
     def corrupt(self, clean: Tensor, noise: Tensor, log_snr_N: Tensor) -> tuple[Tensor, Tensor]:
         """(noisy images z, what the network should output)."""
-        level = per_image(log_snr_N, clean)
-        alpha, sigma = alpha_sigma(level)
-        return alpha * clean + sigma * noise, self.target.training_target(clean, noise, level)
+        alpha, sigma = alpha_sigma(per_image(log_snr_N, clean))
+        return alpha * clean + sigma * noise, self.target.training_target(clean, noise, alpha, sigma)
 
     def denoise(self, x_NCHW: Tensor, sigma: Tensor, labels_NK: Tensor | None = None) -> Tensor:
         """D(x; sigma) in EDM's coordinates (data of standard deviation 0.5, noise of `sigma`, scalar or [N])."""
