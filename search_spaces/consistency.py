@@ -33,7 +33,7 @@ def check_search(search: Search, combinations: Combinations, base: Recipe, where
             raise ConfigError(f"{where}: space.{path}: scores of different feature spaces or metrics do not compare; give it in the base")
     if isinstance(search.sampler, Grid) and any(distribution.when for distribution in space.values()):
         raise ConfigError(f"{where}: search.sampler: grid needs a space without conditions (`when`): use tpe or random")
-    known = base.evaluation.metric_names | COSTS
+    known = base.metric_names | COSTS
     for metric in [o.metric for o in search.objectives] + [c.metric for c in search.constraints]:
         if metric not in known:
             allowed = ", ".join(sorted(known))

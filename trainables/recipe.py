@@ -246,6 +246,11 @@ class Recipe(Settings):
         """What makes this run's result worth less than it seems, a sentence each."""
         return self.importance.warnings if self.importance else []
 
+    @property
+    def metric_names(self) -> set[str]:
+        """Metrics that every point of a sweep has."""
+        return self.evaluation.metric_names | ({"held_out_loss"} if self.data.held_out else set())
+
     def classes_of(self, data: ImageData) -> int:
         """Classes of the labels that the network takes; 0 is none."""
         return data.classes if self.conditional else 0

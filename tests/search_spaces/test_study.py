@@ -100,3 +100,24 @@ def test_a_grid_ends_with_its_last_point() -> None:
     assert make_study({"name": "x", "space": space, "search": {"trials": 99, "sampler": {"kind": "grid", "points": 2}}}).trials_wanted == 6
     assert make_study({"name": "x", "space": space, "search": {"trials": 5, "sampler": {"kind": "grid", "points": 2}}}).trials_wanted == 5
     assert make_study({"name": "x", "space": space, "search": {"trials": 99}}).trials_wanted == 99
+
+
+def test_the_held_out_loss_is_an_objective_where_images_are_held_out() -> None:
+    fields = {
+        "name": "x", "base": {"data": {"kind": "digits", "held_out": 0.1}}, "space": {"optimiser.lr": {"low": 0.001, "high": 0.01}},
+        "search": {"trials": 2, "objectives": [{"metric": "held_out_loss"}]},
+    }
+    assert make_study(fields).objectives[0].metric == "held_out_loss"
+    with pytest.raises(ConfigError, match=r"metric 'held_out_loss' is not this study's"):
+        make_study({**fields, "base": {}})
+
+
+def test_augmentations_and_labels_may_be_searched() -> None:
+    study = make_study({
+        "name": "x", "space": {
+            "augment.kind": {"choices": ["none", "flips", "edm"]}, "conditional": {"choices": [True, False]},
+            "augment.probability": {"low": 0.05, "high": 0.2, "when": {"augment.kind": "edm"}},
+        }, "search": {"trials": 4},
+    })
+    recipe = study.recipe({"augment.kind": "edm", "augment.probability": 0.1, "conditional": False})
+    assert recipe.augment.kind == "edm" and recipe.augment.probability == 0.1 and not recipe.conditional

@@ -110,7 +110,8 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, cache: Path) -> N
 @pytest.mark.parametrize("changes", [
     {"weighting": {"kind": "ugd", "every": 2}, "timesteps": {"kind": "loss_second_moment", "cells": 4, "history": 1}},
     {"timesteps": {"kind": "adaptive", "levels": 16, "update_every": 2}},
-], ids=["ugd", "adaptive"])
+    pytest.param({"augment": "edm", "data": {"kind": "digits", "held_out": 0.1}, "weighting": "uncertainty"}, marks=pytest.mark.slow),
+], ids=["ugd", "adaptive", "augmented"])
 def test_two_processes_train_the_same_losses_as_one(changes: dict, tmp_path: Path, cache: Path) -> None:
     import subprocess
     import sys
