@@ -12,6 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -198,13 +199,16 @@ def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Ite
         recipe = make_recipe(json.loads(assignment.recipe_json))
         folder = place(assignment.folder)
         with events.warnings_noted(folder):
-            if ranks is None or ranks.rank == 0:
-                provenance.write(folder, recipe, place(assignment.cache))
+            note = partial(provenance.write, folder, recipe, place(assignment.cache))
+            if ranks is None:
+                note()
+            else:
+                ranks.together(note if ranks.rank == 0 else lambda: None)
             for progress in train(recipe, folder, place(assignment.cache), ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))
     except Exception as error:
         if ranks is not None and ranks.world > 1:
-            raise  # the other ranks wait in a collective: only a restart of the group frees them
+            raise  # where it came within a step, the other ranks wait in a collective: only a restart of the group frees them
         yield Message(assignment.serial, failure=f"{in_one_line(error)}\n{traceback.format_exc()}")

@@ -40,6 +40,18 @@ class Score:
     nearest: np.ndarray | None = field(default=None, repr=False)  # position among the training images of each example's nearest one
 
 
+@dataclass(frozen=True)
+class Generated:
+    """What images are compared by, in the order of their numbers."""
+
+    extracted: tuple[Extracted, ...]  # in each feature space that was asked for
+    examples: np.ndarray = field(repr=False)  # raw values [up to 64, C, H, W]
+
+    @property
+    def count(self) -> int:
+        return len(self.extracted[0].features)
+
+
 class Evaluator:
     """Bound to one data set and evaluation; what real images are compared by is computed once."""
 
@@ -54,36 +66,55 @@ class Evaluator:
         compared = held_out if "memorisation" in settings.sample_metrics else None
         self._memorisation = [Memorisation(reference, compared) for reference in self._references] if compared else []
 
-    def warm_up(self) -> None:
+    def warm_up(self, pulse: Callable[[], None] = lambda: None, *, interim: bool = False) -> None:
         """Compute (or load) what real images are compared by."""
-        for reference in self._references:
-            reference.statistics()
+        for reference in self._references[:1] if interim else self._references:
+            reference.statistics(pulse)
 
     def score(self, denoiser: Denoiser, samples: int, weaker: Denoiser | None = None, *, guidance: Guidance | None = None,
               latents: int = 0, interim: bool = False, pulse: Callable[[], None] = lambda: None) -> Score:
-        """Generate `samples` images; image i is the same whatever the number of images, batches or workers.
+        """Generate `samples` images and compare them with the real ones.
 
         `weaker` is the guide where guidance asks for one; without one, sampling is not guided.  `latents` numbers
         independent sets of noise.  An `interim` score is the distance in the first feature space and the
         held-out loss alone.  `pulse` is called with each batch.
         """
+        made = self.generated(denoiser, 0, samples, weaker, guidance=guidance, latents=latents, interim=interim, pulse=pulse)
+        return self.compare(made, self.held_out_losses(denoiser, pulse), interim=interim, pulse=pulse)
+
+    def generated(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *, guidance: Guidance | None = None,
+                  latents: int = 0, interim: bool = False, pulse: Callable[[], None] = lambda: None) -> Generated:
+        """Images first .. first + count - 1, made in batches; image i is the same whatever the number of images, batches or workers."""
         references = self._references[:1] if interim else self._references
         extracted: list[list[Extracted]] = [[] for _ in references]
         examples: list[np.ndarray] = []
-        for first in range(0, samples, self.settings.batch_size):
-            count = min(self.settings.batch_size, samples - first)
-            images = self.generate(denoiser, first, count, weaker, guidance=guidance, latents=latents)
+        for start in range(first, first + count, self.settings.batch_size):
+            images = self.generate(
+                denoiser, start, min(self.settings.batch_size, first + count - start), weaker, guidance=guidance, latents=latents)
             for parts, reference in zip(extracted, references, strict=True):
                 parts.append(reference.extract(images))
-            if first < GRID_IMAGES:
+            if start < first + GRID_IMAGES:
                 examples.append(images)
             pulse()
-        metrics = self._held_out(denoiser, pulse) if self._held_out else {}
-        for parts, reference in zip(reversed(extracted), reversed(references), strict=True):
-            made = Extracted(
+        joined = tuple(
+            Extracted(
                 np.concatenate([p.features for p in parts]),
                 np.concatenate([p.logits for p in parts if p.logits is not None]) if parts[0].logits is not None else None,
             )
+            for parts in extracted
+        )
+        return Generated(joined, np.concatenate(examples)[:GRID_IMAGES])
+
+    def held_out_losses(self, denoiser: Denoiser, pulse: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """By name; empty where no images were held out."""
+        return self._held_out(denoiser, pulse) if self._held_out else {}
+
+    def compare(self, generated: Generated, held_out: dict[str, float], *, interim: bool = False,
+                pulse: Callable[[], None] = lambda: None) -> Score:
+        """The score of generated images, numbers 0 .. count - 1, with the held-out losses of the same weights."""
+        references = self._references[:1] if interim else self._references
+        metrics = dict(held_out)
+        for made, reference in zip(reversed(generated.extracted), reversed(references), strict=True):
             statistics = reference.statistics_of(made.features)
             true = reference.statistics(pulse)
             distance = frechet(statistics, true)
@@ -94,14 +125,13 @@ class Evaluator:
                 metrics |= sample_metrics(self.settings.sample_metrics, made, reference.real(pulse), true, reference.space)
         nearest = None
         if not interim:
-            for memorisation, parts, reference in zip(self._memorisation, extracted, references, strict=False):
-                found = memorisation(np.concatenate([p.features for p in parts]), pulse)
+            for memorisation, made, reference in zip(self._memorisation, generated.extracted, references, strict=False):
+                found = memorisation(made.features, pulse)
                 metrics[f"memorisation_{reference.space}"] = found.share
                 nearest = found.nearest[:GRID_IMAGES] if nearest is None else nearest
-        weights = None if interim else influence(made.features, statistics, true)
-        error = float(weights.std() / np.sqrt(samples)) if weights is not None else float("nan")
-        shown = np.concatenate(examples)[:GRID_IMAGES]
-        return Score(metrics[self.metric], metrics, error, weights, shown, references[0].feature_hash, nearest)
+        weights = None if interim else influence(generated.extracted[0].features, statistics, true)
+        error = float(weights.std() / np.sqrt(generated.count)) if weights is not None else float("nan")
+        return Score(metrics[self.metric], metrics, error, weights, generated.examples, references[0].feature_hash, nearest)
 
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,

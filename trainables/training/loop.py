@@ -42,7 +42,9 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
     step and with every batch of generated images: this process is alive.
     Raises ConfigError where the recipe does not fit the data, TrainingFailed, at a report, after too many non-finite steps.
     """
-    with contextlib.closing(Run(recipe, folder, cache, ranks or Ranks(), pulse)) as run:
+    ranks = ranks or Ranks()
+    with contextlib.closing(ranks.together(lambda: Run(recipe, folder, cache, ranks, pulse))) as run:
+        run.model.launch()
         if run.done:
             yield Progress(run.counters.images, last_report(folder), True)
         while not run.done:
@@ -52,7 +54,7 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
 
 
 class Run:
-    """One run, as far as it has come."""
+    """One run, as far as it has come; before its first step, `model.launch` joins the ranks, which exchange nothing until then."""
 
     def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, pulse: Callable[[], None] = lambda: None) -> None:
         if recipe.experts:
@@ -71,10 +73,8 @@ class Run:
         self.counters = Counters()
         self.clock = CheckpointClock(recipe.duration.checkpoint_minutes, ranks)
         self._restore()
-        self.model.launch()
-        self.reporter = Reporter(recipe, folder, cache, self.data, self.model, pulse) if ranks.rank == 0 else None
-        if self.reporter:
-            self.reporter.begin(self.counters.images)
+        self.reporter = Reporter(recipe, folder, cache, self.data, self.model, ranks, pulse)
+        self.reporter.begin(self.counters.images)
 
     @property
     def done(self) -> bool:
@@ -93,7 +93,7 @@ class Run:
             self.counters.images += batch
             self.model.ema.update(self.counters.images, batch)
             self.model.classical.update(self.counters.images, batch)
-            if self.reporter and (self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done):
+            if self.counters.images % self.recipe.ema.snapshot_every == 0 or self.done:
                 self.reporter.store_averages(self.counters.images)
             if self.clock.due() and self.counters.images < images:
                 self._save(replace(self.counters, train_seconds=self.counters.train_seconds + time.perf_counter() - self._started))
@@ -122,8 +122,7 @@ class Run:
             metrics |= {f"density/{i:02d}": float(value) for i, value in enumerate(density)}
         if self.counters.images % self.recipe.evaluation.every == 0:
             self.model.steps.forget()  # later reports are of what comes then, also in a run that goes on from here
-        if self.reporter:
-            metrics = self.reporter.report(self.counters.images, metrics)
+        metrics = self.reporter.report(self.counters.images, metrics)
         self._save(self.counters)
         return Progress(self.counters.images, metrics, self.done)
 
@@ -184,8 +183,7 @@ class Run:
     def _save(self, counters: Counters) -> None:
         """Write a checkpoint; all ranks take part."""
         state = self._state()
-        if self.reporter:
-            checkpoint.save(self.folder, self.key, counters, state)
+        self.ranks.together(lambda: None if self.ranks.rank else checkpoint.save(self.folder, self.key, counters, state))
         self.clock.restart()
 
     def _state(self) -> dict[str, Tensor]:

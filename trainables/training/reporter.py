@@ -6,33 +6,66 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from trainables.data import ImageData
 from trainables.ema.classical_snapshots import write_classical
 from trainables.ema.snapshots import write_snapshot
-from trainables.evaluation.scoring import Score, evaluator_of
+from trainables.evaluation.scoring import Generated, evaluator_of
 from trainables.experts.router import around
+from trainables.metrics.features import Extracted
 from trainables.networks.modules.build import build_denoiser, unpruned_start
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe, keep_recipe
 from trainables.training import metrics_log
 from trainables.training.model import Model
+from trainables.training.ranks import Ranks
 
 SNAPSHOTS = "snapshots"
 
 
 class Reporter:
-    """Of the first rank alone: the others write nothing.  `pulse` is called with each batch of generated images."""
+    """On every rank: all generate images, the first alone writes.  `pulse` is called with each batch of generated images."""
 
-    def __init__(self, recipe: Recipe, folder: Path, cache: Path, data: ImageData, model: Model, pulse: Callable[[], None]) -> None:
-        self._recipe, self._folder, self._data, self._model, self._pulse = recipe, folder, data, model, pulse
+    def __init__(
+        self, recipe: Recipe, folder: Path, cache: Path, data: ImageData, model: Model, ranks: Ranks, pulse: Callable[[], None]
+    ) -> None:
+        self._recipe, self._folder, self._data, self._model, self._ranks, self._pulse = recipe, folder, data, model, ranks, pulse
         self._evaluator = evaluator_of(recipe, cache, pulse)  # before training: it may find something missing
+        if ranks.world > 1:
+            self._evaluator.warm_up(pulse, interim=True)  # which may take long; nobody waits for it in an exchange
 
     def begin(self, images: int) -> None:
         """Say what is trained here, and forget rows later than the checkpoint that the run goes on from."""
-        keep_recipe(self._recipe, self._folder)
-        metrics_log.drop_after(self._folder, images)
+        if self._ranks.rank == 0:
+            keep_recipe(self._recipe, self._folder)
+            metrics_log.drop_after(self._folder, images)
 
     def store_averages(self, images: int) -> None:
+        """An error, as of a full disk, is one on all ranks."""
+        self._ranks.together(lambda: self._write_averages(images) if self._ranks.rank == 0 else None)
+
+    def report(self, images: int, metrics: dict[str, float]) -> dict[str, float]:
+        """Score the tracked averages and write a row; on the first rank, the metrics with the score."""
+        widths = self._recipe.ema.sigma_rels
+        share = -(-self._recipe.evaluation.interim_samples // self._ranks.world)
+        parts = self._ranks.together(lambda: self._shares(share))
+        whole = [self._gathered(made) for made, _ in parts]
+
+        def write() -> dict[str, float]:
+            if self._ranks.rank:
+                return metrics
+            scores = [self._evaluator.compare(made, held, interim=True, pulse=self._pulse)
+                      for made, (_, held) in zip(whole, parts, strict=True)]
+            score, width = min(zip(scores, widths, strict=True), key=lambda scored: scored[0].distance)
+            told = {**metrics, f"interim_{self._evaluator.metric}": score.distance, "interim_sigma_rel": width}
+            told |= {name: value for name, value in score.metrics.items() if name.startswith("held_out_loss")}  # of the same average
+            metrics_log.append(self._folder, {"images": images, "time": time.time(), "feature_hash": score.feature_hash, **told})
+            return told
+
+        return self._ranks.together(write)
+
+    def _write_averages(self, images: int) -> None:
         denoiser, dtype = self._model.denoiser, self._recipe.ema.snapshot_format
         names, raw = [name for name, _ in denoiser.named_parameters()], list(denoiser.parameters())
         for width, tensors in self._model.ema.averages.items():
@@ -40,24 +73,22 @@ class Reporter:
         for name, tensors in self._model.classical.averages.items():
             write_classical(self._folder / SNAPSHOTS, images, name, tensors, names, dtype)
 
-    def report(self, images: int, metrics: dict[str, float]) -> dict[str, float]:
-        """Score the tracked averages and write a row; the metrics with the score."""
-        score, width = self._best_average()
-        metrics = {**metrics, f"interim_{self._evaluator.metric}": score.distance, "interim_sigma_rel": width}
-        metrics |= {name: value for name, value in score.metrics.items() if name.startswith("held_out_loss")}  # of the same average
-        metrics_log.append(self._folder, {"images": images, "time": time.time(), "feature_hash": score.feature_hash, **metrics})
-        return metrics
-
-    def _best_average(self) -> tuple[Score, float]:
-        """The best score among the tracked widths on the same latents, and its width."""
+    def _shares(self, share: int) -> list[tuple[Generated, dict[str, float]]]:
+        """This rank's generated images of each tracked width, on the same latents; on the first rank, with the held-out losses."""
         averaged = build_denoiser(self._recipe, self._data).to(self._model.denoiser.device)
         averaged.load_state_dict(self._model.denoiser.state_dict())  # buffers are copied, not averaged
-        scored, scores = self._at_all_levels(averaged), []
+        scored, parts = self._at_all_levels(averaged), []
         for width in self._recipe.ema.sigma_rels:
             self._model.ema.copy_to(width, averaged)
-            score = self._evaluator.score(scored, self._recipe.evaluation.interim_samples, interim=True, pulse=self._pulse)
-            scores.append((score, width))
-        return min(scores, key=lambda scored: scored[0].distance)
+            made = self._evaluator.generated(scored, self._ranks.rank * share, share, interim=True, pulse=self._pulse)
+            parts.append((made, {} if self._ranks.rank else self._evaluator.held_out_losses(scored, self._pulse)))
+        return parts
+
+    def _gathered(self, mine: Generated) -> Generated:
+        """All ranks' images in the order of their numbers; those beyond the wanted count, which make the shares equal, left out."""
+        features = torch.from_numpy(mine.extracted[0].features).to(self._ranks.device)
+        everything = self._ranks.gather(features)[: self._recipe.evaluation.interim_samples].cpu().numpy()
+        return Generated((Extracted(everything),), mine.examples)
 
     def _at_all_levels(self, averaged: Denoiser) -> Denoiser:
         """What is scored: with the start's unpruned network at the levels that this run does not train."""

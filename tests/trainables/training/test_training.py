@@ -128,6 +128,7 @@ def test_two_processes_train_the_same_losses_as_one(changes: dict, tmp_path: Pat
     if "weighting" in changes:
         np.testing.assert_allclose(final_weights(tmp_path / "one"), final_weights(tmp_path / "two"), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose([r["loss"] for r in one], [r["loss"] for r in two], rtol=1e-5)
+        np.testing.assert_allclose([r["interim_fd_probe"] for r in one], [r["interim_fd_probe"] for r in two], rtol=1e-2)
     assert np.isfinite([r["loss"] for r in two]).all()
 
 
