@@ -16,6 +16,7 @@ from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.experts.fine_tuning import FineTuning
+from trainables.experts.proxy import Proxy
 from trainables.experts.settings import Experts, Pruning
 from trainables.method import Method
 from trainables.optimisers.arithmetic import Arithmetic
@@ -35,7 +36,8 @@ def reference() -> str:
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
         "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### experts\n", _table(Experts),
-        "\n### experts.pruning\n", _table(Pruning), "\n### experts.fine_tune\n", _table(FineTuning),
+        "\n### experts.pruning\n", _table(Pruning), "\n### experts.pruning.proxy\n", _table(Proxy),
+        "\n### experts.fine_tune\n", _table(FineTuning),
         "\n### arithmetic\n", _table(Arithmetic),
         "\n### ema\n", _table(Ema), "\n### ema.classical\n", _table(ClassicalAverage), "\n### duration\n", _table(Duration),
         "\n### evaluation\n", _table(Evaluation), *_families(FAMILIES, "##"),

@@ -12,6 +12,7 @@ from trainables.experts.budgets.linear import Linear
 from trainables.experts.criteria import AnyCriterion
 from trainables.experts.criteria.taylor import Taylor
 from trainables.experts.fine_tuning import FineTuning
+from trainables.experts.proxy import Proxy
 from trainables.experts.splits import AnySplit
 from trainables.experts.splits.equal_log_snr import EqualLogSnr
 from trainables.method import Settings
@@ -21,11 +22,20 @@ class Pruning(Settings):
     """Which units a pruned network keeps, and how a group's budget is shared among the blocks."""
 
     criterion: AnyCriterion = Field(default_factory=Taylor, description="score by which units stay, on the group's levels")
-    allocation: Literal["uniform", "greedy"] = Field(
-        "uniform", description="uniform: every block keeps the same share; greedy: units of the smallest score per MAC go first"
+    allocation: Literal["uniform", "greedy", "proxy"] = Field(
+        "uniform",
+        description="uniform: every block keeps the same share; greedy: units of the smallest score per MAC go first; "
+        "proxy: shares are searched, by the held-out loss after a short recovery",
     )
+    proxy: Proxy | None = Field(None, description="length of that search, for the allocation proxy alone; none is its defaults")
     multiple: int = Field(8, ge=1, description="kept channels per block are a multiple of this; heads are whole")
     images: int = Field(512, ge=1, description="images from which the scores are computed, each at levels of its own")
+
+    @model_validator(mode="after")
+    def _search_is_used(self) -> Pruning:
+        if self.proxy and self.allocation != "proxy":
+            raise ValueError(f"proxy has no effect where allocation is {self.allocation}: leave it out, or set allocation: proxy")
+        return self
 
 
 class Experts(Settings):

@@ -21,17 +21,14 @@ from trainables.ema.reconstruct import Target, plan
 from trainables.ema.snapshots import list_snapshots, load_vector
 from trainables.ema.sweep_settings import Optimise, Sweep
 from trainables.evaluation.scoring import Score, evaluator_of
-from trainables.experts.groups import inside
 from trainables.experts.router import Load, Router
 from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
 from trainables.stages.joint import guide_of, plan_in
-from trainables.stages.level_losses import level_losses
+from trainables.stages.level_losses import level_losses, levels_within
 from trainables.stages.stage import Expert
 from trainables.stages.weights import SNAPSHOTS
-
-_LEVELS = 8  # of each group at which its averages' losses are compared
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def sweep_experts(
         averages = [_averages(expert, folder, Path(temporary), widths, settings) for expert in experts.experts]
         losses, before = [], []
         for expert, made in zip(experts.experts, averages, strict=True):
-            levels = _levels(recipe, expert)
+            levels = levels_within(recipe, expert.recipe.levels)
             network = starting_denoiser(expert.recipe, data, folder / expert.name).to(device).eval()
             start = starting_denoiser(expert.recipe, data, folder / expert.name).to(device).eval()
             before.append(float(level_losses(expert.recipe, start, levels, pulse).mean()))
@@ -100,12 +97,6 @@ def _averages(expert: Expert, folder: Path, temporary: Path, widths: Sequence[fl
     targets = [Target(width, expert.recipe.duration.images) for width in widths]
     made = plan(list_snapshots(folder / expert.name / SNAPSHOTS), targets, settings.solver)
     return dict(zip(widths, made.save(temporary / expert.name), strict=True))
-
-
-def _levels(recipe: Recipe, expert: Expert) -> np.ndarray:
-    """Middles of equal parts of the group's share of the sampler's range of log SNR."""
-    low, high = inside(expert.recipe.levels, recipe.axis)
-    return low + (high - low) * (np.arange(_LEVELS) + 0.5) / _LEVELS
 
 
 def _loss(recipe: Recipe, network: Denoiser, location: str, levels: np.ndarray, pulse: Callable[[], None]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,14 +14,16 @@ from trainables.evaluation.cost import network_cost
 from trainables.experts.allocation import greedy, uniform
 from trainables.experts.criteria import scores
 from trainables.experts.macs import macs_by_width
+from trainables.experts.proxy import Proxy, Row
 from trainables.experts.pruning import prune
 from trainables.networks.modules.denoiser import Denoiser
-from trainables.networks.modules.start_file import kept_hash, read_start, write_start
+from trainables.networks.modules.start_file import StartWeights, kept_hash, read_start, write_start
 from trainables.recipe import Recipe
 from trainables.schedules.restricted import Levels
 from trainables.stage_key import stage_key
 from trainables.stages.composition import Group, base_recipe, expert_recipe, experts_of, groups_of
 from trainables.stages.level_losses import loss_curve
+from trainables.stages.recovery import searched_widths
 from trainables.stages.stage import Expert, ExpertPlan, read_plan, write_plan
 from trainables.stages.weights import averaged_denoiser
 from trainables.start import Start
@@ -75,6 +77,7 @@ class _Preparation:
         self._denoiser: Denoiser = averaged_denoiser(
             self._base, self._data, folder / BASE, recipe.duration.images, self._experts.fine_tune.sigma_rel, ranks.device
         )
+        self._memory: list[Row] = []  # of the proxy's searches
         self._macs = macs_by_width(recipe.network, self._data.shape, recipe.classes_of(self._data))
 
     def plan(self) -> ExpertPlan:
@@ -87,15 +90,20 @@ class _Preparation:
         )
 
     def _expert(self, group: Group) -> Expert:
-        kept = self._kept(group)
+        recipe, weights = self._begin(group, self._kept(group))
+        assert recipe.start
+        write_start(self._folder / group.name, recipe.start, weights.state, weights.kept)
+        cost, key = network_cost(recipe, self._cache), stage_key(recipe, self._cache, self._ranks.world, self._ranks.device.type)
+        assert group.loss is not None
+        return Expert(group.name, recipe, key, group.ratio, cost["macs"], cost["parameters"], group.loss)
+
+    def _begin(self, group: Group, kept: dict[str, Tensor]) -> tuple[Recipe, StartWeights]:
+        """The group's stage if these units stay, and what it begins from."""
         start = Start(
             stage=self._base_key, images=self._recipe.duration.images, sigma_rel=self._experts.fine_tune.sigma_rel, kept=kept_hash(kept)
         )
         recipe = expert_recipe(self._recipe, group.levels, start, {name: len(indices) for name, indices in kept.items()})
-        write_start(self._folder / group.name, start, self._denoiser.state_dict(), kept)
-        cost, key = network_cost(recipe, self._cache), stage_key(recipe, self._cache, self._ranks.world, self._ranks.device.type)
-        assert group.loss is not None
-        return Expert(group.name, recipe, key, group.ratio, cost["macs"], cost["parameters"], group.loss)
+        return recipe, StartWeights(self._denoiser.state_dict(), kept)
 
     def _kept(self, group: Group) -> dict[str, Tensor]:
         """Indices of the units that stay, by the name of those blocks that lose some."""
@@ -104,13 +112,31 @@ class _Preparation:
         settings, budget = self._experts.pruning, group.ratio * self._macs.full
         with torch.enable_grad():
             found = scores(settings.criterion, self._denoiser, self._batches(group.levels))
+        widths: Mapping[str, int]
         try:
             if settings.allocation == "greedy":
                 widths = greedy({name: values.tolist() for name, values in found.items()}, budget, self._macs, settings.multiple)
+            elif settings.allocation == "proxy":
+                widths = self._searched(group, budget, found)
             else:
                 widths = uniform(budget, self._macs, settings.multiple)
         except ConfigError as error:
             raise ConfigError(f"experts: {group.name} cannot come down to {group.ratio:.3g} of the base's MACs: {error}") from None
+        return self._best_units(widths, found)
+
+    def _searched(self, group: Group, budget: float, found: Mapping[str, Tensor]) -> Mapping[str, int]:
+        """The proxy's widths; it remembers what did well in the groups before."""
+        settings, folder = self._experts.pruning, self._folder / group.name
+        proxy = settings.proxy or Proxy()
+        searched = searched_widths(
+            proxy, self._macs, budget, found, settings.multiple, lambda widths: self._begin(group, self._best_units(widths, found)), folder,
+            self._cache, self._ranks, sorted(self._memory, key=lambda row: row.score or 0.0), self._pulse,
+        )
+        self._memory += [row for row in searched.rows if row.score is not None]
+        return searched.best.widths
+
+    def _best_units(self, widths: Mapping[str, int], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Indices of the units with the highest scores, of the blocks that lose some."""
         lost = {name: width for name, width in widths.items() if width < self._macs.units[name]}
         return prune(self._denoiser, lost, found)[1]
 

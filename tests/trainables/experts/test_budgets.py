@@ -44,6 +44,7 @@ def test_images_of_a_group_are_whole_batches() -> None:
 
 @pytest.mark.parametrize(("fields", "said"), [
     ({"experts": {"groups": 3, "split": {"kind": "given", "fractions": [0.5]}}}, "3 groups have 2 edges"),
+    ({"experts": {"pruning": {"proxy": {"rounds": 2}}}}, "no effect where allocation is uniform"),
     ({"experts": {"groups": 9}}, "less than or equal to 8|at most 8"),
     ({"experts": {}, "levels": {"low": 0}}, "experts.*levels"),
     ({"experts": {}, "network": {**tiny_fields()["network"], "widths": {"encoder/8_block0/hidden": 2}}}, "experts.*widths"),
