@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trainables.augmentations.none import NoAugmentation
 from trainables.data import AnyData, ImageData
 from trainables.data.digits import Digits
 from trainables.ema.settings import Ema
+from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError
 from trainables.experts import budgets, criteria, splits
 from trainables.experts.groups import levels_of, split_levels
@@ -30,6 +31,7 @@ from trainables.files.yaml_file import load_mapping
 from trainables.log_snr import from_edm_sigma
 from trainables.method import Method, Settings
 from trainables.metrics import AnyFeatures
+from trainables.metrics.features import few_samples
 from trainables.metrics.probe import Probe
 from trainables.metrics.samples import SampleMetric
 from trainables.networks import AnyNetwork
@@ -40,6 +42,7 @@ from trainables.optimisers.arithmetic import Arithmetic, Precision
 from trainables.sampling import AnySampler
 from trainables.sampling.guidance import Guidance
 from trainables.sampling.heun import Heun
+from trainables.sampling.trained_range import beyond_training
 from trainables.schedules import AnySchedule
 from trainables.schedules.normal import EdmLognormal
 from trainables.schedules.restricted import Levels, restricted
@@ -103,6 +106,11 @@ class Evaluation(Settings):
         if "inception_score" in self.sample_metrics and any(s.space == "inception" for s in spaces):
             names.add("inception_score")
         return names
+
+    @property
+    def warnings(self) -> list[str]:
+        found = [few_samples("evaluation.samples", self.samples, space) for space in (self.features, *self.also)]
+        return [text for text in (*found, few_samples("evaluation.interim_samples", self.interim_samples, self.features)) if text]
 
     @model_validator(mode="after")
     def _spaces_differ(self) -> Evaluation:
@@ -204,11 +212,18 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _labels_are_used(self) -> Recipe:
-        if not self.conditional:
-            if self.label_dropout:
-                raise ValueError(f"label_dropout = {self.label_dropout:g} has no labels to leave out where conditional is false: use 0")
-            if self.evaluation.guidance.by == "unconditional" and not self.evaluation.guidance.off:
-                raise ValueError("evaluation.guidance: by: unconditional guides with labels, and conditional is false: use by: weaker")
+        if not self.conditional and self.label_dropout:
+            raise ValueError(f"label_dropout = {self.label_dropout:g} has no labels to leave out where conditional is false: use 0")
+        self.check_guidance([self.evaluation.guidance.weight])
+        return self
+
+    @model_validator(mode="after")
+    def _network_fits_the_data(self) -> Recipe:
+        if self.data.resolution:
+            try:
+                self.network.check(self.data.resolution)
+            except ValueError as error:
+                raise ValueError(f"network: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -244,7 +259,8 @@ class Recipe(Settings):
     @property
     def warnings(self) -> list[str]:
         """What makes this run's result worth less than it seems, a sentence each."""
-        return self.importance.warnings if self.importance else []
+        found = self.importance.warnings if self.importance else []
+        return [*found, *beyond_training(self.evaluation.sampler.levels, self.drawn), *self.evaluation.warnings]
 
     @property
     def metric_names(self) -> set[str]:
@@ -254,6 +270,34 @@ class Recipe(Settings):
     def classes_of(self, data: ImageData) -> int:
         """Classes of the labels that the network takes; 0 is none."""
         return data.classes if self.conditional else 0
+
+    def check_guidance(self, weights: Sequence[float]) -> None:
+        """ValueError where one of these weights would guide by something untrained, or at no step."""
+        guidance = self.evaluation.guidance
+        if all(weight == 1.0 for weight in weights):
+            return
+        if guidance.by == "unconditional" and not self.conditional:
+            raise ValueError("evaluation.guidance: by: unconditional guides with labels, and conditional is false: use by: weaker")
+        if guidance.by == "unconditional" and not 0 < self.label_dropout < 1:
+            raise ValueError(
+                "evaluation.guidance: by: unconditional asks for a network that is trained with and without labels, and label_dropout = "
+                f"{self.label_dropout:g}: set it to 0.1, for example, or use by: weaker"
+            )
+        levels = self.evaluation.sampler.levels
+        if not any(guidance.guides(level) for level in levels):
+            raise ValueError(
+                f"evaluation.guidance: would have no effect: none of the sampler's noise levels, {max(levels):.4g} to {min(levels):.4g}, "
+                f"lies above sigma_low = {guidance.sigma_low:g} and up to sigma_high = {guidance.sigma_high:g}"
+            )
+
+    def check_sweep(self, sweep: Sweep) -> None:
+        """ConfigError where this recipe cannot be guided as a sweep wants."""
+        try:
+            self.check_guidance(sweep.guidance_weights)
+        except ValueError as error:
+            raise ConfigError(f"sweep.guidance_weights: {error}") from None
+        if sweep.guide_sigma_rels and self.evaluation.guidance.by != "weaker":
+            raise ConfigError("sweep.guide_sigma_rels: are EMA lengths of a weaker network, and evaluation.guidance is not by: weaker")
 
     def check_files(self) -> None:
         """ConfigError where a file that scoring needs is missing; nothing has been computed yet."""

@@ -17,6 +17,10 @@ class Digits(DataSource):
 
     stated = "the 1,797 optical digits of scikit-learn's load_digits"
 
+    @property
+    def resolution(self) -> int:
+        return 8
+
     def read(self) -> ImageData:
         from sklearn.datasets import load_digits
 

@@ -34,6 +34,11 @@ class DataSource(Method, abc.ABC):
         return value
 
     @property
+    def resolution(self) -> int | None:
+        """Pixels per side, where the settings alone tell."""
+        return None
+
+    @property
     def files(self) -> dict[str, tuple[Path, ...]]:
         """Files whose content decides what is read, by the field that names them."""
         return {}

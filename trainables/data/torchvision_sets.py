@@ -25,6 +25,10 @@ class Torchvision(DataSource):
     download: bool = Field(False, description="fetch it from its publisher if it is not there")
 
     @property
+    def resolution(self) -> int:
+        return 32 if self.name == "CIFAR10" else 28
+
+    @property
     def files(self) -> dict[str, tuple[Path, ...]]:
         if not self._found() and self.download:
             self.read()

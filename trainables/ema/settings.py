@@ -10,6 +10,8 @@ from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.profile import SIGMA_REL_MAX
 from trainables.method import Settings
 
+NAMED = ".4f"  # a width in the name of its files
+
 
 def _possible(widths: tuple[float, ...]) -> tuple[float, ...]:
     for width in widths:
@@ -24,6 +26,14 @@ def _different(averages: tuple[ClassicalAverage, ...]) -> tuple[ClassicalAverage
     if len({a.name for a in averages}) < len(averages):
         raise ValueError("each average may be given once")
     return averages
+
+
+def _told_apart(widths: tuple[float, ...]) -> tuple[float, ...]:
+    names = [f"{width:{NAMED}}" for width in widths]
+    for width, name in zip(widths, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"files of stored averages name widths with four decimals, {name} for {width}: use others")
+    return widths
 
 
 SigmaRels = Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_possible)]  # a settings field of EMA widths
@@ -41,7 +51,9 @@ SnapshotFormat = Annotated[Literal["fp32", "fp16"], BeforeValidator(_known_forma
 class Ema(Settings):
     """Which averages of the weights are followed and stored."""
 
-    sigma_rels: SigmaRels = Field((0.05, 0.10), description="widths of the tracked power-function averages")
+    sigma_rels: Annotated[SigmaRels, AfterValidator(_told_apart)] = Field(
+        (0.05, 0.10), description="widths of the tracked power-function averages"
+    )
     snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")
     snapshot_format: SnapshotFormat = Field(
         "fp32", description="number format of stored averages; fp16 halves the bytes, and its rounding limits short averages"

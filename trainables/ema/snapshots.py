@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from trainables.ema.classical_snapshots import stored_classical
 from trainables.ema.flat_file import WAY_OUT, FlatFile, open_flat, write_flat
 from trainables.ema.profile import sigma_rel_to_gamma, walk_correlation
+from trainables.ema.settings import NAMED
 from trainables.errors import Damaged, UserError
 from trainables.files.storage import storage_of
 
-_NAME = "images-{images:012d}-sigma_rel-{sigma_rel:.4f}.safetensors"
+_NAME = "images-{images:012d}-sigma_rel-{sigma_rel}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _split(flat: Tensor, parameters: Iterable[Tensor]) -> Iterator[Tensor]:
 
 def snapshot_name(folder: Path | str, images: int, sigma_rel: float) -> str:
     """Path or URL of an average."""
-    return f"{str(folder).rstrip('/')}/{_NAME.format(images=images, sigma_rel=sigma_rel)}"
+    return f"{str(folder).rstrip('/')}/{_NAME.format(images=images, sigma_rel=f'{sigma_rel:{NAMED}}')}"
 
 
 def _distance(average: Sequence[Tensor], raw: Sequence[Tensor]) -> float:

@@ -82,6 +82,7 @@ class SweepResult:
 
 def sweep_plan(recipe: Recipe, folder: Path, settings: Sweep) -> Plan:
     """Every average that the sweep needs, to be made in one pass over the stored ones."""
+    recipe.check_sweep(settings)
     snapshots = list_snapshots(folder / "snapshots")
     if not snapshots:
         raise UserError(f"{folder}: has no stored averages: nothing was trained there")

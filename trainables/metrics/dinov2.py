@@ -31,6 +31,10 @@ class DinoV2(Features):
     def metric(self) -> str:
         return "fd_dinov2"
 
+    @property
+    def dimensions(self) -> int:
+        return {"vit-s": 384, "vit-b": 768, "vit-l": 1024, "vit-g": 1536}[self.model]
+
     def check_files(self) -> None:
         try:
             import timm  # noqa: F401

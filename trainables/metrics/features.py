@@ -52,6 +52,11 @@ class Features(Method, abc.ABC):
         """Name of the feature space in the names of other metrics."""
         return self.metric.removeprefix("fd_")
 
+    @property
+    def dimensions(self) -> int | None:
+        """Number of features, where the settings alone tell."""
+        return None
+
     def check_files(self) -> None:
         """ConfigError where a file is missing or is not the right one; called before anything is started."""
 
@@ -68,6 +73,16 @@ class Features(Method, abc.ABC):
         """SHA-256, hexadecimal, of the settings and of the content of weights, wherever they lie."""
         settings = self.model_dump_json(exclude={*self.files, "sha256"})
         return hashlib.sha256(f"{settings}\0{content}".encode()).hexdigest()
+
+
+def few_samples(field: str, samples: int, space: Features) -> str:
+    """A warning where a covariance is estimated from fewer samples than features; empty where they are enough or it is not known."""
+    if space.dimensions is None or samples >= space.dimensions:
+        return ""
+    return (
+        f"{field} = {samples} is less than the {space.dimensions} features of {space.metric}: the covariance has no full rank, and the "
+        "distance depends on the number of samples more than on the images; compare it at this number alone"
+    )
 
 
 def check_weights(path: Path, sha256: str, what: str, how_to_get: str) -> None:

@@ -35,6 +35,10 @@ class Inception(Features):
     def space(self) -> str:
         return "inception"
 
+    @property
+    def dimensions(self) -> int:
+        return 2048
+
     def check_files(self) -> None:
         check_weights(self._path(), self.sha256, "features inception", f"Get it from {_URL}, or name a file with features.weights.")
 

@@ -38,6 +38,10 @@ class Probe(Features):
     def metric(self) -> str:
         return "fd_probe"
 
+    @property
+    def dimensions(self) -> int:
+        return self.dim
+
     def prepare(self, data: ImageData, cache: Path, pulse: Callable[[], None] = lambda: None) -> Extractor:
         import torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.errors import ConfigError, did_you_mean
 from trainables.method import searchable
@@ -25,6 +25,12 @@ class Dit(Network):
     mlp_ratio: float = Field(4.0, ge=0.1, le=64, description="hidden features of the MLP per feature")
     dropout: float = searchable(0.0, low=0.0, high=0.2, ge=0, lt=1, description="dropout after attention and MLP")
 
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Dit:
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}")
+        return self
+
     def units(self, resolution: int) -> dict[str, int]:
         roles = {"heads": self.heads, "mlp": int(self.width * self.mlp_ratio)}
         return {f"blocks/{i}/{role}": count for i in range(self.depth) for role, count in roles.items() if count > 1}
@@ -32,8 +38,6 @@ class Dit(Network):
     def check(self, resolution: int) -> None:
         if resolution % self.patch:
             raise ValueError(f"patches of {self.patch} pixels do not divide images of {resolution}")
-        if self.width % (4 * self.heads) and (self.width % self.heads or self.width % 4):
-            raise ValueError(f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}")
         super().check(resolution)
 
     def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:

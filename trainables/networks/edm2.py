@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.errors import ConfigError, did_you_mean
 from trainables.method import searchable
 from trainables.networks.blocks import unet_blocks, unet_units
-from trainables.networks.network import Multipliers, Network, Resolutions, check_levels
+from trainables.networks.network import Multipliers, Network, Resolutions, check_attention, check_heads, check_levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,9 @@ class Edm2(Network):
     channels: int = Field(32, ge=4, le=1024, description="channels at full resolution")
     mult: Multipliers = Field((1, 2, 3, 4), description="channel multiplier of each level")
     blocks: int = Field(3, ge=1, le=8, description="blocks per level in the encoder (one more in the decoder)")
-    attention: Resolutions = Field((16, 8), description="resolutions with self-attention")
+    attention: Resolutions = Field(
+        (16, 8), description="resolutions with self-attention; the default means those of them that the network has"
+    )
     channels_per_head: int = Field(64, ge=4, description="channels per attention head")
     label_balance: float = Field(0.5, ge=0, le=1, description="share of the label in the embedding")
     concat_balance: float = Field(0.5, ge=0, le=1, description="share of the skip connection")
@@ -40,6 +42,11 @@ class Edm2(Network):
     cosine_attention: bool = Field(True, description="queries, keys and values of unit norm (configs C-G)")
     constant_channel: bool = Field(True, description="an input channel of ones in place of biases (configs C-G)")
 
+    @model_validator(mode="after")
+    def _heads_share_the_channels(self) -> Edm2:
+        check_heads(self.channels * self.mult[-1], self.channels_per_head, "the last level, which always has attention")
+        return self
+
     def units(self, resolution: int) -> dict[str, int]:
         blocks = unet_blocks(self.channels, self.mult, self.blocks, self.attention, resolution)
         return unet_units(blocks, self.channels_per_head)
@@ -50,6 +57,8 @@ class Edm2(Network):
 
     def check(self, resolution: int) -> None:
         check_levels(self.channels, self.mult, self.attention, self.channels_per_head, resolution)
+        if self.attention != type(self).model_fields["attention"].default:
+            check_attention(self.attention, len(self.mult), resolution)
         super().check(resolution)
 
     def build(self, channels: int, resolution: int, classes: int, augment_labels: int = 0) -> nn.Module:
@@ -69,5 +78,5 @@ def preset(size: str) -> Edm2:
         raise ConfigError(f"EDM2 size '{size}' is not known. Allowed: {', '.join(SIZES)}.{did_you_mean(size, SIZES)}")
     channels = SIZES[size]
     if size.startswith("tiny"):
-        return Edm2(channels=channels, mult=(1, 2), blocks=1 if channels < 32 else 2, attention=(8, 4), channels_per_head=16)
+        return Edm2(channels=channels, mult=(1, 2), blocks=1 if channels < 32 else 2, channels_per_head=16)
     return Edm2(channels=channels, dropout=0.0 if channels <= 192 else 0.1)

@@ -48,7 +48,10 @@ Resolutions = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 def check_levels(channels: int, mult: Sequence[int], attention: Sequence[int], channels_per_head: int, resolution: int) -> None:
-    """Raise ValueError where a U-Net cannot halve the images once per level after the first, or cannot share channels among its heads."""
+    """Raise ValueError where a U-Net cannot halve the images once per level after the first, or cannot share channels among its heads.
+
+    `attention` names resolutions; those that the network does not have are for `check_attention`.
+    """
     possible = 1
     while resolution % 2**possible == 0:
         possible += 1
@@ -58,10 +61,26 @@ def check_levels(channels: int, mult: Sequence[int], attention: Sequence[int], c
             f"use at most {possible} entries in mult"
         )
     for level, factor in enumerate(mult):
-        width = channels * factor
-        heads = head_count(width, channels_per_head)
-        if (resolution >> level in attention or level == len(mult) - 1) and width % heads:
-            raise ValueError(
-                f"{width} channels cannot be shared among {heads} attention heads at resolution {resolution >> level}: "
-                f"use channels and mult whose product is a multiple of channels_per_head = {channels_per_head}"
-            )
+        if resolution >> level in attention or level == len(mult) - 1:
+            check_heads(channels * factor, channels_per_head, f"resolution {resolution >> level}")
+
+
+def check_heads(width: int, channels_per_head: int, where: str) -> None:
+    """Raise ValueError where a block's channels cannot be shared among its attention heads."""
+    heads = head_count(width, channels_per_head)
+    if width % heads:
+        raise ValueError(
+            f"{width} channels cannot be shared among {heads} attention heads at {where}: "
+            f"use channels and mult whose product is a multiple of channels_per_head = {channels_per_head}"
+        )
+
+
+def check_attention(attention: Sequence[int], levels: int, resolution: int) -> None:
+    """Raise ValueError where attention is wanted at a resolution that a U-Net of so many levels does not have."""
+    present = [resolution >> level for level in range(levels)]
+    missing = [at for at in attention if at not in present]
+    if missing:
+        raise ValueError(
+            f"attention at {', '.join(map(str, missing))} would have no effect: with {levels} levels, images of {resolution} pixels have "
+            f"the resolutions {', '.join(map(str, present))}"
+        )

@@ -39,6 +39,10 @@ class Guidance(Settings):
     def off(self) -> bool:
         return self.weight == 1.0
 
+    def guides(self, sigma: float) -> bool:
+        """Whether a noise level lies in the interval."""
+        return self.sigma_low < sigma <= self.sigma_high
+
 
 def guided(settings: Guidance, main: Denoiser, labels: Tensor | None, weaker: Denoiser | None = None) -> Denoise:
     """The denoising function of a (guided) network."""
@@ -49,7 +53,7 @@ def guided(settings: Guidance, main: Denoiser, labels: Tensor | None, weaker: De
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         clean = main.denoise(x, sigma, labels)
-        if not settings.sigma_low < float(sigma) <= settings.sigma_high:
+        if not settings.guides(float(sigma)):
             return clean
         guide = weaker.denoise(x, sigma, labels) if settings.by == "weaker" and weaker else main.denoise(x, sigma, None)
         return guide.lerp(clean, settings.weight)

@@ -107,7 +107,7 @@ def test_shapes_that_do_not_fit_are_explained() -> None:
     with pytest.raises(ValueError, match="patches of 3 pixels"):
         Dit(patch=3).build(1, 8, 0)
     with pytest.raises(ValueError, match="multiple of 4 and of heads"):
-        Dit(width=50, heads=3).build(1, 8, 0)
+        Dit(width=50, heads=3)
     with pytest.raises(ValueError, match="at most 4 entries"):
         Adm(mult=(1, 1, 1, 1, 1)).build(1, 8, 0)
 
@@ -141,13 +141,37 @@ def test_whatever_settings_allow_builds_and_runs_or_says_why_not(name: str) -> N
         if "mult" in KINDS[name].model_fields:
             fields["mult"] = choose.choices(range(1, 6), k=choose.randint(1, 5))
             fields["attention"] = choose.sample([1, 2, 4, 8, 16], k=choose.randint(0, 3))
-        settings = make_recipe({"network": {"kind": name, **fields}}).network
         try:
-            with torch.device("meta"):
-                net = settings.build(3, 8, 4)
-        except ValueError:
+            network = make_recipe({"network": {"kind": name, **fields}}).network  # on digits, of 8x8 pixels
+        except ConfigError:
             continue
+        with torch.device("meta"):
+            net = network.build(3, 8, 4)
         out = net(torch.empty(2, 3, 8, 8, device="meta"), torch.empty(2, device="meta"), torch.empty(2, 4, device="meta"))
         assert out.shape == (2, 3, 8, 8)
         built += 1
     assert built >= 5
+
+
+@pytest.mark.parametrize("kind", ["edm2", "adm"])
+def test_attention_at_resolutions_that_do_not_exist_is_refused(kind: str) -> None:
+    """It was accepted, and there was no attention."""
+    shape = {"kind": kind, "channels": 8, "mult": [1, 2], "blocks": 1, "channels_per_head": 8}
+    with pytest.raises(ConfigError, match=r"network: attention at 16, 2 would have no effect: with 2 levels, .* 8 pixels have .* 8, 4"):
+        make_recipe({"network": {**shape, "attention": [16, 4, 2]}})
+    for attention in ([8, 4], [4], []):
+        make_recipe({"network": {**shape, "attention": attention}})
+    make_recipe({"network": shape})  # the default is what there is of it
+    unknown = make_recipe({"network": {**shape, "attention": [16]}, "data": {"kind": "parquet", "path": "images"}})
+    with pytest.raises(ValueError, match="would have no effect"):
+        unknown.network.build(1, 8, 0)
+    unknown.network.build(1, 16, 0)
+
+
+@pytest.mark.parametrize("network", [
+    {"kind": "dit", "width": 36, "heads": 8}, {"kind": "edm2", "channels": 10, "mult": [1, 7], "channels_per_head": 16},
+    {"kind": "adm", "channels": 10, "mult": [1, 7], "channels_per_head": 16},
+])
+def test_channels_that_heads_do_not_divide_are_refused_with_the_recipe(network: dict) -> None:
+    with pytest.raises(ConfigError, match=r"network.*heads"):
+        make_recipe({"network": network, "data": {"kind": "parquet", "path": "images"}})

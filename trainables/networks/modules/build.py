@@ -22,7 +22,9 @@ def build_denoiser(recipe: Recipe, data: ImageData) -> Denoiser:
     channels, height, width = data.shape
     if height != width:
         raise ConfigError(f"data: images of {height}x{width} were given; only square images are supported")
-    classes = recipe.classes_of(data)
+    classes, guidance = recipe.classes_of(data), recipe.evaluation.guidance
+    if not classes and guidance.by == "unconditional" and not guidance.off:
+        raise ConfigError("evaluation.guidance: by: unconditional guides with labels, and these data have none: use by: weaker")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "initial weights"))
         try:
