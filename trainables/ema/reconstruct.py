@@ -116,16 +116,23 @@ class Plan:
         return out.numpy()
 
     def save(self, folder: Path | str, dtype: str = "fp32") -> list[str]:
-        """The averages as files that `list_snapshots` reads, [K] locations; memory does not depend on K or the model."""
+        """The averages as files that `list_snapshots` reads, [K] locations; memory does not depend on K or the model.
+
+        ConfigError where two of them would have the same name.
+        """
+        locations = [snapshot_name(folder, target.images, target.sigma_rel) for target in self.targets]
+        for target, location in zip(self.targets, locations, strict=True):
+            if locations.count(location) > 1:
+                raise ConfigError(f"sigma_rel {target.sigma_rel}: {location} names four decimals: use widths that differ in these")
         layout = self.snapshots[0].file.metadata["layout"]
         writers = []
-        for target, trust in zip(self.targets, self.reliability, strict=True):
+        for target, trust, location in zip(self.targets, self.reliability, locations, strict=True):
             metadata = {
                 "images": str(target.images), "sigma_rel": repr(target.sigma_rel), "rms": "nan", "lag": "nan", "layout": layout,
                 "solver": self.solver,
                 "profile_error": repr(trust.profile_error), "storage_error": repr(trust.storage_error),
             }
-            writers.append(FlatWriter(snapshot_name(folder, target.images, target.sigma_rel), self.size, dtype, metadata))
+            writers.append(FlatWriter(location, self.size, dtype, metadata))
         with contextlib.ExitStack() as stack:
             opened = [stack.enter_context(writer) for writer in writers]
             for _, piece in self.stream():

@@ -12,6 +12,7 @@ from torch import nn
 
 from tests.conftest import tiny_fields
 from trainables.ema import flat_file
+from trainables.ema.reconstruct import Target, plan
 from trainables.ema.snapshots import keep_snapshots, list_snapshots, load_vector, write_snapshot
 from trainables.errors import ConfigError, UserError
 from trainables.recipe import make_recipe
@@ -81,3 +82,13 @@ def test_only_what_is_to_be_kept_stays(keep: str, left: list[int], tmp_path: Pat
 def test_a_vector_of_another_network_is_refused() -> None:
     with pytest.raises(UserError, match="different recipes"):
         load_vector(torch.zeros(3), nn.Linear(2, 2))
+
+
+def test_reconstructed_widths_with_one_file_name_are_refused(tmp_path: Path) -> None:
+    for width in (0.05, 0.1):
+        for images in (64, 128):
+            write_snapshot(tmp_path, images, width, [torch.full((3,), width * images)], ["weight"])
+    stored = list_snapshots(tmp_path)
+    with pytest.raises(ConfigError, match=r"sigma_rel 0.07: .*use widths that differ"):
+        plan(stored, [Target(0.07, 128), Target(0.07004, 128)]).save(tmp_path / "out")
+    assert len(plan(stored, [Target(0.07, 128), Target(0.0701, 128)]).save(tmp_path / "out")) == 2

@@ -13,6 +13,7 @@ from PIL import Image
 from trainables.data import ImageData
 from trainables.data.digits import Digits
 from trainables.errors import ConfigError
+from trainables.metrics import probe
 from trainables.metrics.dinov2 import DinoV2
 from trainables.metrics.features import Extracted
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
@@ -174,3 +175,17 @@ def test_other_weights_are_another_feature_space(random_inception: Path, tmp_pat
     spaces = [Inception(weights=path, sha256="") for path in (random_inception, same, other)]
     hashes = [space.prepare(pictures(0), tmp_path / "cache").hash for space in spaces]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize(("shape", "dim", "classes"), [((1, 8, 8), 64, 10), ((3, 32, 32), 16, 5)])
+def test_the_probe_is_the_network_that_its_version_names(shape: tuple[int, int, int], dim: int, classes: int) -> None:
+    """fd_probe is defined by them: whoever changes one raises VERSION (`test_numerics` compares features)."""
+    assert (probe.VERSION, Probe().dim, Probe().steps) == (1, 64, 400)
+    net = probe._classifier(shape[0], dim, classes)
+    assert [type(layer).__name__ for layer in net] == [
+        "Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d", "ReLU", "AdaptiveAvgPool2d", "Flatten", "Linear", "ReLU", "Linear"]
+    assert [tuple(p.shape) for p in net.parameters() if p.ndim > 1] == [
+        (dim // 2, shape[0], 3, 3), (dim, dim // 2, 3, 3), (dim, dim, 3, 3), (dim, 4 * dim), (classes, dim)]
+    assert net[:-1](torch.zeros(2, *shape)).shape == (2, dim)
+    assert [(layer.stride, layer.padding) for layer in net if isinstance(layer, torch.nn.Conv2d)] == [
+        ((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (1, 1))]
