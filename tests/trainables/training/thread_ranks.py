@@ -29,6 +29,11 @@ class ThreadRank(Ranks):
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         return torch.stack(self._exchange(values)).sum(0)
 
+    def average_gradients(self, module: torch.nn.Module) -> None:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad = self.sum(parameter.grad) / self.world
+
     def _exchange(self, values: torch.Tensor) -> list[torch.Tensor]:
         self.meeting.values[self.rank] = values
         self.meeting.barrier.wait()
