@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from tests.conftest import tiny_fields
-from trainables.networks.modules.magnitude import project_weights
 from trainables.optimisers.arithmetic import Arithmetic
 from trainables.recipe import make_recipe
 from trainables.training import checkpoint
@@ -141,7 +140,7 @@ def test_averages_take_in_the_same_weights_once_more_at_a_skipped_step(tmp_path:
     run = Run(recipe, tmp_path, cache, Ranks())
     run.train_until(64)
     monkeypatch.setattr(run.model, "backward", lambda _: Losses(torch.full((32,), math.nan), torch.ones(32), torch.ones(32)))
-    project_weights(run.model.denoiser)
+    run.model.prepare(64)  # the forced norm of the step to come
     weights, averages = ([v.detach().clone() for v in values] for values in (
         run.model.denoiser.parameters(), run.model.ema.averages[0.05]))
     run.train_until(96)
