@@ -12,6 +12,7 @@ from orchestrator.records.folders import SweepRecord, TrialFolder, TrialRecord
 from search_spaces.study import Study
 from trainables.recipe import Recipe
 from trainables.training import metrics_log
+from trainables.training.resume import check_rows
 
 _AXES = ("images", "time")  # columns of the metrics log
 
@@ -96,10 +97,12 @@ class TrialContent:
 
 
 def read_trial(folder: TrialFolder, study: Study) -> TrialContent:
-    """Everything in the folder; UserError where a record is damaged."""
-    record = folder.record
+    """Everything in the folder; UserError where a record is damaged, or lacks what was trained."""
+    record, sweep = folder.record, folder.sweep
     recipe = study.recipe(record.values) if record.training != "infeasible" else None
-    return TrialContent(record, recipe, metrics_log.read(folder.root), folder.sweep, folder.further_sweeps, provenance.read(folder.root))
+    if sweep and sweep.points:
+        check_rows(folder.root, max(point["images"] for point in sweep.points))
+    return TrialContent(record, recipe, metrics_log.read(folder.root), sweep, folder.further_sweeps, provenance.read(folder.root))
 
 
 def _without_changes(code: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,12 @@ def append(folder: Path, row: dict[str, Any]) -> None:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """All whole rows; a last line that was cut off by a crash is left out. Damaged where another one is damaged."""
-    return read_lines(path(folder), f"delete the folder {folder} to train again, with the same numbers")
+    return read_lines(path(folder), way_out(folder))
+
+
+def way_out(folder: Path) -> str:
+    """What to do where rows are damaged or missing."""
+    return f"delete the folder {folder} to train again, with the same numbers"
 
 
 def reaches(folder: Path, images: int) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.records.usage import UsageClock
 from orchestrator.search.verdicts import COMPLETE
 from search_spaces.study import make_study
 from tests.conftest import tiny_fields
+from trainables.errors import UserError
 from trainables.training import metrics_log
 
 STUDY = make_study({"name": "s", "base": tiny_fields(), "space": {"seed": [0, 1]}, "search": {"trials": 6}})
@@ -30,7 +31,8 @@ def folder(tmp_path: Path) -> StudyFolder:
         found.trial(number).write_record(TrialRecord(number, {}, "", "", training, reason="why" if training == "failed" else ""))  # type: ignore[arg-type]
     for number in (0, 1):
         found.trial(number).write_sweep(SweepRecord("fd_probe", [POINT]))
-        metrics_log.append(found.trial(number).root, {"images": 128, "time": 0.0, "interim_fd_probe": 7.0 + number})
+        for images in (128, 256):
+            metrics_log.append(found.trial(number).root, {"images": images, "time": 0.0, "interim_fd_probe": 7.0 + number})
     found.trial(4).write_sweep(SweepRecord("fd_probe", error="out of memory"))
     return found
 
@@ -40,7 +42,7 @@ def test_a_failed_sweep_is_tried_again_and_counts_for_nothing_until_then(folder:
     assert [trial.number for trial in outcomes.unswept] == [4, 5] and sorted(outcomes.verdicts) == [0, 1, 2, 6]
     tally = outcomes.tally
     assert (tally.completed, tally.stopped, tally.failed, tally.infeasible, tally.best_trial) == (1, 1, 1, 1, 0)
-    assert outcomes.verdicts[1].curve == ((128, 8.0),) and outcomes.curves[5] == [] and outcomes.verdicts[6].infeasible
+    assert outcomes.verdicts[1].curve == ((128, 8.0), (256, 8.0)) and outcomes.curves[5] == [] and outcomes.verdicts[6].infeasible
 
 
 def test_training_whose_stored_averages_are_damaged_is_done_again(folder: StudyFolder) -> None:
@@ -87,3 +89,14 @@ def test_a_sweep_that_ends_just_as_it_is_given_up_counts_as_done(folder: StudyFo
     trial.write_sweep(SweepRecord("fd_probe", [POINT]))
     run._gather(0.0)
     assert run.outcomes.verdicts[5].state == COMPLETE and trial.sweep.best == POINT and not any("failed" in note for note in notes)
+
+
+@pytest.mark.parametrize("left", [None, 0, 1])
+def test_metrics_that_stop_before_what_was_trained_are_not_taken_for_all(folder: StudyFolder, left: int | None) -> None:
+    path = metrics_log.path(folder.trial(0).root)
+    lines = path.read_text().splitlines(keepends=True)
+    path.unlink()
+    if left is not None:
+        path.write_text("".join(lines[:left]))
+    with pytest.raises(UserError, match=r"metrics\.jsonl: ends before 256 images.*delete the folder"):
+        Outcomes(STUDY, folder)
