@@ -9,7 +9,7 @@ from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, 
 from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study
 from trainables.training import metrics_log
-from trainables.training.resume import check_rows, forget_training
+from trainables.training.resume import forget_training
 
 
 class Outcomes:
@@ -51,7 +51,7 @@ class Outcomes:
         if training in ("failed", "infeasible"):
             self.conclude(trial, None)
         elif training != "running" and sweep and not sweep.error:
-            check_rows(trial.root, max(point["images"] for point in sweep.points))
+            metrics_log.check_rows(trial.root, max(point["images"] for point in sweep.points))
             self.conclude(trial, sweep)
         elif training != "running" and sweep and sweep.damaged:
             forget_training(trial.root)

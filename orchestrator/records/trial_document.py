@@ -12,7 +12,6 @@ from orchestrator.records.folders import SweepRecord, TrialFolder, TrialRecord
 from search_spaces.study import Study
 from trainables.recipe import Recipe
 from trainables.training import metrics_log
-from trainables.training.resume import check_rows
 
 _AXES = ("images", "time")  # columns of the metrics log
 
@@ -101,7 +100,7 @@ def read_trial(folder: TrialFolder, study: Study) -> TrialContent:
     record, sweep = folder.record, folder.sweep
     recipe = study.recipe(record.values) if record.training != "infeasible" else None
     if sweep and sweep.points:
-        check_rows(folder.root, max(point["images"] for point in sweep.points))
+        metrics_log.check_rows(folder.root, max(point["images"] for point in sweep.points))
     return TrialContent(record, recipe, metrics_log.read(folder.root), sweep, folder.further_sweeps, provenance.read(folder.root))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainables.errors import Damaged
 from trainables.files import atomic
 from trainables.files.line_log import append_line, read_lines, write_lines
 
@@ -31,6 +32,13 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def way_out(folder: Path) -> str:
     """What to do where rows are damaged or missing."""
     return f"delete the folder {folder} to train again, with the same numbers"
+
+
+def check_rows(folder: Path, images: int) -> None:
+    """Damaged where the rows of a run that has ended stop before this number of images."""
+    rows = read(folder)
+    if not rows or rows[-1]["images"] < images:
+        raise Damaged(f"{path(folder)}: ends before {images} images, which were trained; {way_out(folder)}")
 
 
 def reaches(folder: Path, images: int) -> bool:

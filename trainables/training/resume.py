@@ -43,13 +43,6 @@ def check_trained(folder: Path, recipe: Recipe) -> None:
     check_whole(folder, recipe, images)
 
 
-def check_rows(folder: Path, images: int) -> None:
-    """Damaged where the metrics of a run that has ended stop before this number of images."""
-    rows = metrics_log.read(folder)
-    if not rows or rows[-1]["images"] < images:
-        raise Damaged(f"{metrics_log.path(folder)}: ends before {images} images, which were trained; {metrics_log.way_out(folder)}")
-
-
 def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False) -> None:
     """Damaged where what a run has written up to this number of images is not all there; looks at headers, or at values too."""
     every = recipe.evaluation.every
