@@ -152,11 +152,11 @@ def plain_operations() -> Iterator[None]:
             x = nn.functional.avg_pool2d(x, 2)
         elif self.resample == "up":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-        if self.flavour == "enc":
+        if self.side == "encoder":
             x = rms_unit(x if self.skip is None else self.skip(x), (1,))
         y = self.conv0(silu(x))
         y = self.conv1(silu(y * (self.emb_linear(embedding, gain=self.emb_gain) + 1)[:, :, None, None]))
-        if self.flavour == "dec" and self.skip is not None:
+        if self.side == "decoder" and self.skip is not None:
             x = self.skip(x)
         x = add(x, y, self.res_balance)
         if self.heads:
