@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -169,3 +170,17 @@ def test_a_first_step_that_is_skipped_on_the_device_leaves_no_trace(name: str) -
         quadratic(optimiser, module, 3)
         ends.append(module.weight.detach().clone())
     assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_step_that_overflows_moves_no_optimiser(name: str, tmp_path: Path, cache: Path) -> None:
+    """fp16's dynamic loss scale halves, the step is skipped, and a resumed run has the same numbers."""
+    recipe = make_recipe(tiny_fields(
+        optimiser={"kind": name, "lr": 1e-3, "clip_norm": 1.0}, network=DIT, arithmetic={"precision": "fp16", "loss_scaling": 2.0**120}))
+    whole = list(train(recipe, tmp_path / "a", cache))
+    assert whole[-1].metrics["overflow_steps"] > 0 and np.isfinite(whole[-1].metrics["loss"])
+    cut = train(recipe, tmp_path / "b", cache)
+    next(cut)
+    cut.close()
+    list(train(recipe, tmp_path / "b", cache))
+    assert (final_weights(tmp_path / "a") == final_weights(tmp_path / "b")).all()
