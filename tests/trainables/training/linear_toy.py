@@ -101,6 +101,7 @@ def _steps(recipe: Recipe, ranks: Ranks, count: int) -> tuple[loop.Run, list[Ten
     """(run, gradients of its steps, the state in which it ended)."""
     with _ALONE:
         run = loop.Run(recipe, Path(), Path(), ranks)
+        run.model.launch()
     found: list[Tensor] = []
     step = run.model.step
 
