@@ -136,6 +136,6 @@ def _ema_point(point: dict[str, Any], solver: str, metric: str) -> EmaPoint | No
     if metric not in point["metrics"]:
         return None
     return EmaPoint(
-        point["sigma_rel"], point["metrics"][metric], point["profile_error"], point["standard_error"], point["images"],
+        point["sigma_rel"], point["metrics"][metric], point.get("profile_error"), point["standard_error"], point["images"],
         point["guidance_weight"], point["guide_sigma_rel"], solver, point["metrics"], point.get("feature_hash", ""),
     )

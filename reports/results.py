@@ -16,7 +16,7 @@ class EmaPoint:
 
     sigma_rel: float
     distance: float
-    profile_error: float
+    profile_error: float | None
     standard_error: float | None = None
     images: int = 0
     guidance_weight: float = 1.0

@@ -298,6 +298,13 @@ class Recipe(Settings):
             raise ConfigError(f"sweep.guidance_weights: {error}") from None
         if sweep.guide_sigma_rels and self.evaluation.guidance.by != "weaker":
             raise ConfigError("sweep.guide_sigma_rels: are EMA lengths of a weaker network, and evaluation.guidance is not by: weaker")
+        if self.experts:
+            for name, given in {"times": sweep.times != (1.0,), "guidance_weights": sweep.guidance_weights,
+                                "guide_sigma_rels": sweep.guide_sigma_rels, "tasks": sweep.tasks > 1}.items():
+                if given:
+                    raise ConfigError(f"sweep.{name}: experts are swept together, at their end, with the recipe's guidance: leave it out")
+            if self.ema.classical:
+                raise ConfigError("ema.classical: baselines of one network; experts have none: leave it out")
 
     def check_files(self) -> None:
         """ConfigError where a file that scoring needs is missing; nothing has been computed yet."""

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from orchestrator.records.folders import StudyFolder, TrialFolder
 from search_spaces.study import Study
+from trainables.stages.composition import total_images
 from trainables.training import metrics_log
 
 _STAGES = {"running": "training", "completed": "completed", "stopped": "stopped early", "failed": "failed", "infeasible": "infeasible"}
@@ -65,7 +66,7 @@ def _status(trial: TrialFolder, study: Study) -> TrialStatus:
         stage = "failed"
     best = sweep.best if sweep else None
     interim = last.get(f"interim_{study.metric}")
-    length = int(record.values.get("duration.images", study.base_recipe.duration.images))
+    length = total_images(study.recipe(record.values)) if record.training != "infeasible" else 0
     left = max(0, length - images) / speed if record.training == "running" and speed else None
     return TrialStatus(trial.number, stage, images, speed, best["distance"] if best else interim, best["sigma_rel"] if best else None, left)
 

@@ -21,6 +21,7 @@ class Assignment:
     recipe_json: str
     folder: str
     cache: str
+    store: str = ""  # where stages that trials share are kept; empty where nothing is reused
 
 
 @dataclass(frozen=True)

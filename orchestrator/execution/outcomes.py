@@ -8,6 +8,7 @@ from orchestrator.execution.tally import Tally
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, TrialRecord
 from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study
+from trainables.stages.composition import total_images
 from trainables.training import metrics_log
 from trainables.training.resume import forget_training
 
@@ -21,7 +22,7 @@ class Outcomes:
         self.curves: dict[int, list[tuple[int, float]]] = {}  # (images, intermediate score) of trials that are trained
         self.unswept: list[TrialFolder] = []  # trained, and to be swept: for the first time, or again after a failure
         self._interim = f"interim_{study.metric}"
-        self.tally = Tally(study.trials_wanted, study.base_recipe.duration.images)
+        self.tally = Tally(study.trials_wanted, total_images(study.base_recipe))
         for trial in folder.trials():
             self._recall(trial)
         self.tally.images_open = max(0, self.tally.trials - self.tally.done) * self.tally.images_per_trial

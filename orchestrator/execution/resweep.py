@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from orchestrator.cluster.ray_cluster import prepare_environment, ray_cluster
 from orchestrator.records.definition import Definition
@@ -75,7 +76,7 @@ def table_of(record: SweepRecord, saved: list[str]) -> str:
     for p in sorted(record.points, key=lambda p: (p["images"], p["guidance_weight"], p["sigma_rel"])):
         error = f"{p['standard_error']:8.3f}" if p["standard_error"] is not None else " " * 8
         where = f"{p['sigma_rel']:>10.4g} {p['images']:>10} {p['guidance_weight']:>7g}"
-        lines.append(f"{where} {p['distance']:>12.4f} {error} {p['profile_error']:>14.1e}")
+        lines.append(f"{where} {p['distance']:>12.4f} {error} {p.get('profile_error', math.nan):>14.1e}")
     for o in record.optima:
         interval = f" (95 %: {o['low']:.3g} to {o['high']:.3g})" if o["low"] is not None else ""
         where = f"at {o['images']} images, guidance weight {o['guidance_weight']:g}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -18,8 +19,12 @@ from trainables.ema.sweep_settings import Sweep
 from trainables.errors import in_one_line
 from trainables.files import atomic
 from trainables.files.storage import place
-from trainables.recipe import make_recipe
+from trainables.recipe import Recipe, make_recipe
 from trainables.training import metrics_log
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -59,7 +64,9 @@ class SweepTasks:
     def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
         """Start a trial's own sweep, or a further one."""
         settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
-        tasks, gpus = (sweep or self._study.sweep).tasks, max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
+        # Experts are swept by one task, which reads the averages of one group after the other.
+        tasks = 1 if self._study.base_recipe.experts else (sweep or self._study.sweep).tasks
+        gpus = max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
         before = events.count(folder.root, "sweeping")
         # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
         parts = [self._read.remote(str(folder.root), settings, i, tasks, threads) for i in range(tasks)] if tasks > 1 else []
@@ -135,18 +142,14 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     `gpus` is how many GPUs the trial trained on; `parts` are the results of `read_range`, one after the other, where
     the averages were made by tasks of their own.
     """
-    import numpy as np
     import torch
 
-    from trainables.ema.averages import Averages
+    from orchestrator.execution.expert_sweep import drop_averages, finished, sweep_of_experts
     from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import Damaged, UserError
-    from trainables.evaluation.classical_scores import classical_row
-    from trainables.evaluation.cost import network_cost
     from trainables.evaluation.image_grid import png
-    from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
     from trainables.recipe import load_recipe
-    from trainables.training.resume import check_trained
+    from trainables.stages.composition import base_recipe
 
     torch.set_num_threads(threads)
     folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
@@ -158,31 +161,52 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     try:
         recipe = load_recipe(folder.root / "recipe.json")
         metric = recipe.evaluation.features.metric
-        if not further:
-            check_trained(folder.root, recipe)
-        cost = network_cost(recipe, place(cache))
-        averages = Averages(sweep_plan(recipe, folder.root, wanted), np.concatenate(parts, axis=1)) if parts else None
         with events.warnings_noted(folder.root):
-            result = sweep(recipe, folder.root, place(cache), wanted, averages, device)
+            if recipe.experts is None:
+                record, pictures = _sweep_of_one(recipe, folder.root, place(cache), wanted, device, not further, parts)
+            elif finished(recipe, folder.root):
+                record, pictures = sweep_of_experts(recipe, folder.root, place(cache), wanted, device)
+            else:  # stopped early: the base is what there is
+                base = folder.root / "base"
+                record, pictures = _sweep_of_one(base_recipe(recipe), base, place(cache), wanted, device, not further, ())
     except UserError as error:
         events.note(folder.root, "failed", message=str(error))
         return SweepRecord(metric, error=str(error), damaged=isinstance(error, Damaged))
     data = recipe.data.load()
-    rows = [point_row(point) for point in result.points]
-    for row, point in zip(rows, result.points, strict=True):
-        atomic.write_bytes(folder.samples(row), png(point.examples, data))
-    optima = [optimum_row(optimum) for optimum in result.optima]
-    last = metrics_log.read(folder.root)
-    seconds = float(last[-1]["train_seconds"]) if last else 0.0
-    cost |= {"train_seconds": seconds, "gpu_seconds": seconds * gpus}
-    record = SweepRecord(metric, rows, optima, cost, result.evaluations, result.seconds, wanted.solver)
-    record.classical = [classical_row(found) for found in result.classical]
+    for row, examples in zip(record.points, pictures, strict=True):
+        atomic.write_bytes(folder.samples(row), png(examples, data))
+    record.cost["gpu_seconds"] = record.cost["train_seconds"] * gpus
     if further:
         folder.write_further_sweep(record)
     else:
         folder.write_sweep(record)
         keep_snapshots(folder.root / "snapshots", wanted.keep_snapshots)
+        drop_averages(folder.root, wanted.keep_snapshots)
     best = record.best or {}
     events.note(folder.root, "swept", evaluations=record.evaluations, seconds=round(record.seconds, 1), sigma_rel=best.get("sigma_rel"),
                 **{metric: best.get("distance")})
     return record
+
+
+def _sweep_of_one(recipe: Recipe, folder: Path, cache: Path, wanted: Sweep, device: torch.device, own: bool,
+                  parts: Sequence[Any]) -> tuple[SweepRecord, list[np.ndarray]]:
+    """The record of one network's run, and for each of its points images [N,C,H,W]."""
+    import numpy as np
+
+    from trainables.ema.averages import Averages
+    from trainables.evaluation.classical_scores import classical_row
+    from trainables.evaluation.cost import network_cost
+    from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
+    from trainables.training.resume import check_trained
+
+    if own:
+        check_trained(folder, recipe)
+    averages = Averages(sweep_plan(recipe, folder, wanted), np.concatenate(parts, axis=1)) if parts else None
+    result = sweep(recipe, folder, cache, wanted, averages, device)
+    last = metrics_log.read(folder)
+    cost = {**network_cost(recipe, cache), "train_seconds": float(last[-1]["train_seconds"]) if last else 0.0}
+    record = SweepRecord(
+        recipe.evaluation.features.metric, [point_row(point) for point in result.points], [optimum_row(o) for o in result.optima], cost,
+        result.evaluations, result.seconds, wanted.solver, classical=[classical_row(found) for found in result.classical],
+    )
+    return record, [point.examples for point in result.points]

@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 from ray.actor import ActorHandle
 
+from orchestrator.execution.dispatcher import Message
 from orchestrator.execution.worker_groups import Group, make_group
 from orchestrator.records import events
 from orchestrator.records.folders import TrialFolder, TrialRecord
@@ -60,13 +61,21 @@ class Trial(tune.Trainable):
             return self._result(int(row["images"]), False, metrics, recalled=True)
         if not self._assigned:
             self._assigned = True
-            self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache)
-        message = self._group.next_message()
+            store = self._store.root if self._reuses else None
+            self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache, store)
+        message = self._next_message()
         if message.progress is None:
             return self._failed(message.failure)
         if message.progress.done:
             self._end("completed")
-        return self._result(message.progress.images, message.progress.done, message.progress.metrics)
+        return self._result(message.progress.images, message.progress.done, message.progress.metrics, message.progress.recalled)
+
+    def _next_message(self) -> Message:
+        """The next thing that has not been decided on; workers tell the reports of earlier stages again."""
+        while True:
+            message = self._group.next_message()
+            if not (message.progress and message.progress.recalled and message.progress.images <= self._decided) or message.last:
+                return message
 
     def _failed(self, reason: str) -> dict[str, Any]:
         self._end("failed", reason)
@@ -109,7 +118,9 @@ class Trial(tune.Trainable):
         trial, are reported once more: early stopping sees the trial as if it had been trained here and now.
         """
         self._taken_up = True
-        if self._study.compute.reuse and self._study.sweep.keep_snapshots == "all":
+        if self._recipe.experts:
+            return  # stage by stage: see StageStore
+        if self._reuses:
             self._lock.acquire()
             with events.warnings_noted(self._folder.root):
                 taken = self._store.take(self._key, self._recipe, self._folder.root)
@@ -125,6 +136,10 @@ class Trial(tune.Trainable):
         with contextlib.suppress(Damaged):  # it begins at the start then
             rows = metrics_log.reports(self._folder.root, self._recipe)
             self._rows = [row for row in rows if self._decided < row["images"] <= end]
+
+    @property
+    def _reuses(self) -> bool:
+        return self._study.compute.reuse and self._study.sweep.keep_snapshots == "all"
 
     def _let_go(self) -> None:
         """Keep what was trained, however far it came, and let others at it."""

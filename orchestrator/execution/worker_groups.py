@@ -22,6 +22,7 @@ from ray.actor import ActorHandle
 from orchestrator.cluster.ray_cluster import ray_storage
 from orchestrator.execution.dispatcher import Assignment, Message
 from orchestrator.records import events, provenance
+from orchestrator.records.stage_store import StageStore
 from search_spaces.study import Compute
 from trainables.errors import TrainingFailed, UserError, in_one_line
 from trainables.files.storage import place
@@ -37,8 +38,8 @@ _SECONDS_BETWEEN_PULSES = 5.0
 class Group(Protocol):
     """What a trial needs of whatever trains for it."""
 
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
-        """Take the next recipe; an unfinished one is given up."""
+    def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
+        """Take the next recipe; an unfinished one is given up.  Stages that trials share are taken from and kept in `store`."""
 
     def next_message(self) -> Message:
         """Go on with the recipe until there is something to tell."""
@@ -61,9 +62,9 @@ class InProcessGroup:
         self._serial = -1
         self._messages: Iterator[Message] = iter(())
 
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+    def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
         self._serial += 1
-        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache)), None, lambda: None)
+        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache), str(store or "")), None, lambda: None)
 
     def next_message(self) -> Message:
         return next(self._messages)
@@ -81,9 +82,9 @@ class TrainGroup:
         self._serial = -1
         self._start()
 
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+    def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
         self._serial += 1
-        assignment = Assignment(self._serial, recipe_json, str(folder), str(cache))
+        assignment = Assignment(self._serial, recipe_json, str(folder), str(cache), str(store or ""))
         ray.get(self._dispatcher.assign.remote(self._name, assignment))
         if self._given_up:  # with an earlier recipe; the next one has its own chances
             self._start()
@@ -193,6 +194,7 @@ class _Pulse:
 
 def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Iterator[Message]:
     """Train an assignment; what goes wrong with one recipe is told, and does not cost the group."""
+    from trainables.stages.run import train_stages
     from trainables.training.loop import train
 
     try:
@@ -204,7 +206,8 @@ def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Ite
                 note()
             else:
                 ranks.together(note if ranks.rank == 0 else lambda: None)
-            for progress in train(recipe, folder, place(assignment.cache), ranks, pulse):
+            run = partial(train_stages, store=StageStore(assignment.store, folder)) if recipe.experts else train
+            for progress in run(recipe, folder, place(assignment.cache), ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))

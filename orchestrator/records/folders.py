@@ -185,6 +185,7 @@ class SweepRecord:
     solver: str = "robust"
     error: str = ""
     damaged: bool = False  # stored averages: only training anew helps
+    experts: dict[str, Any] = field(default_factory=dict)  # groups, choices and costs of a step-adaptive trial
     classical: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.classical_scores.classical_row
 
     @property

@@ -194,7 +194,8 @@ class MlflowWriter:
             child = self._experiment.find_or_create(tags, f"{self._trial_name(trial)} sigma_rel={point['sigma_rel']:.4g}")
             if child.status == "FINISHED":
                 continue
-            known = {name: point[name] for name in ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")}
+            errors = ("standard_error", "profile_error", "drift_error", "coefficient_norm", "storage_error")
+            known = {name: point[name] for name in errors if name in point}
             repeats = {f"repeats_{name}": value for name, value in point.get("repeats", {}).items()}
             batch = Batch(params={**where, "solver": sweep.solver})
             batch.add({**point["metrics"], **known, **repeats}, point["images"], trial.record.ended)

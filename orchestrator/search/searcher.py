@@ -26,6 +26,7 @@ from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
 from search_spaces.space import choose
 from search_spaces.study import Study
 from trainables.errors import ConfigError, UserError
+from trainables.stages.composition import total_images
 
 _MOST_IMPOSSIBLE = 200  # proposals in a row
 Curve = Sequence[tuple[int, float]]  # (images, intermediate score)
@@ -87,7 +88,7 @@ class StudySearch(Searcher):
                 self._course.infeasible(proposal.number, proposal.values, str(error))
                 continue
             self._numbers[trial_id] = proposal.number
-            self._course.began(proposal.number, recipe.duration.images)
+            self._course.began(proposal.number, total_images(recipe))
             return {"number": proposal.number, "values": proposal.values, "decided": self._history.decided.get(proposal.number, 0)}
         raise UserError(
             f"{_MOST_IMPOSSIBLE} proposals in a row were impossible combinations of values; snrlab plan says how many there are and why"

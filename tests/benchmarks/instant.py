@@ -18,7 +18,7 @@ from trainables.training.progress import Progress
 class InstantGroup:
     """Stands for workers that need no time."""
 
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+    def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
         self._folder = folder
 
     def next_message(self) -> Message:

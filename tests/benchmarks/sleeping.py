@@ -27,7 +27,7 @@ class SleepingGroup:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def assign(self, recipe_json: str, folder: Path, cache: Path) -> None:
+    def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
         self._folder, self._images = folder, 0
         self._level = float(uniform(0, "sleeping trial", int(folder.name), 1)[0])
 

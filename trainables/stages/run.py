@@ -16,7 +16,7 @@ from trainables.stages.composition import base_recipe
 from trainables.stages.joint import joint_denoiser
 from trainables.stages.preparation import BASE, prepare_experts
 from trainables.stages.stage import ExpertPlan, NoStore, Stage, Store, read_plan
-from trainables.training import metrics_log
+from trainables.training import checkpoint, metrics_log
 from trainables.training.loop import train
 from trainables.training.progress import Progress
 from trainables.training.ranks import Ranks
@@ -26,24 +26,31 @@ def train_stages(
     recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None, pulse: Callable[[], None] = lambda: None,
     store: Store | None = None,
 ) -> Iterator[Progress]:
-    """Train the base in `folder`/base and then each group's expert in `folder`/group-N; yields at each report of the base and after
-    each group.
+    """Train the base in `folder`/base and then each group's expert in `folder`/group-N; yields each report of the base and one after
+    each group, those of earlier calls first.
 
     Images are counted over all stages.  After a group, the score is that of the experts so far with the base at the other levels.
-    A stage goes on from its own checkpoint, so that the same call goes on after a kill at any time, with the same numbers; a finished
-    training yields its last reports again.  All rows are in `folder`/metrics.jsonl, too.  `store` may hold stages that other trainings
-    share.
+    A stage goes on from its own checkpoint, so that the same call goes on after a kill at any time, with the same numbers.  All rows are
+    in `folder`/metrics.jsonl, too.  `store` may hold stages that other trainings share.
     Raises what `train` raises, and ConfigError where groups or budgets are impossible for the trained base.
     """
     ranks, store = ranks or Ranks(), store or NoStore()
     first = ranks.rank == 0
     if first:
         keep_recipe(recipe, folder)
-    base = base_stage(recipe, folder, cache, ranks)
+    base, told = base_stage(recipe, folder, cache, ranks), 0
+    if first:
+        store.take(base)
+    _wait(ranks)
+    trained_before = checkpoint.images(base.folder)
     for progress in _train(base, cache, ranks, pulse, store):
+        rows = metrics_log.read(base.folder)
         if first:
-            _pass_on(folder, metrics_log.read(base.folder))
-        yield Progress(progress.images, progress.metrics, False)
+            _pass_on(folder, rows)
+        for row in rows:
+            if told < row["images"] <= progress.images:
+                told = row["images"]
+                yield Progress(told, _numbers(row), False, recalled=told <= trained_before)
     if first:
         prepare_experts(recipe, folder, cache, ranks, pulse)
     _wait(ranks)
@@ -51,11 +58,16 @@ def train_stages(
     assert plan
     images = recipe.duration.images
     for number, expert in enumerate(plan.experts, 1):
-        for _ in _train(expert.stage(folder), cache, ranks, pulse, store):
+        stage = expert.stage(folder)
+        if first:
+            store.take(stage)
+        _wait(ranks)
+        recalled = checkpoint.images(stage.folder) >= expert.recipe.duration.images
+        for _ in _train(stage, cache, ranks, pulse, store):
             pulse()
         images += expert.recipe.duration.images
         metrics = joint_report(recipe, folder, cache, plan, number, images, ranks.device, pulse) if first else {}
-        yield Progress(images, metrics, number == len(plan.experts))
+        yield Progress(images, metrics, number == len(plan.experts), recalled)
 
 
 def base_stage(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:
@@ -92,12 +104,11 @@ def joint_report(
 
 
 def _train(stage: Stage, cache: Path, ranks: Ranks, pulse: Callable[[], None], store: Store) -> Iterator[Progress]:
-    if ranks.rank == 0:
-        store.take(stage)
-    _wait(ranks)
-    yield from train(stage.recipe, stage.folder, cache, ranks, pulse)
-    if ranks.rank == 0:
-        store.keep(stage)
+    try:
+        yield from train(stage.recipe, stage.folder, cache, ranks, pulse)
+    finally:
+        if ranks.rank == 0:
+            store.keep(stage)
 
 
 def _pass_on(folder: Path, rows: list[dict[str, Any]]) -> None:

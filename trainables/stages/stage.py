@@ -33,7 +33,7 @@ class Store(Protocol):
         """Called before a stage is trained: may put what was trained of it, as `train` leaves it, into its folder."""
 
     def keep(self, stage: Stage) -> None:
-        """Called when a stage is trained to its end, and again when its training is resumed or repeated."""
+        """Called once after each `take`, when a stage's training has come to its end, was stopped, or failed."""
 
 
 class NoStore:

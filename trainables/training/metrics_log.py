@@ -49,7 +49,7 @@ def reaches(folder: Path, images: int) -> bool:
 def reports(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     """The rows of a run's intermediate scores, without one at the odd end of a shorter run that it went on from."""
     every, last = recipe.evaluation.every, recipe.duration.images
-    return [row for row in read(folder) if row["images"] % every == 0 or row["images"] == last]
+    return [row for row in read(folder) if row["images"] % every == 0 or row["images"] >= last]  # beyond it are those of experts
 
 
 def copy(source: Path, target: Path) -> None:

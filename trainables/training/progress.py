@@ -12,3 +12,4 @@ class Progress:
     images: int
     metrics: dict[str, float]
     done: bool
+    recalled: bool = False  # trained by an earlier call, or for another run

@@ -59,13 +59,13 @@ def check_whole(folder: Path, recipe: Recipe, images: int, values: bool = False)
 
 def cut_back(folder: Path, images: int) -> None:
     """Leave a run as it was after so many images; what it has trained beyond them is forgotten."""
+    metrics_log.drop_after(folder, images)
     if checkpoint.images(folder) <= images:
         return
     checkpoint.path(folder).unlink()
     for snapshot in (folder / "snapshots").glob("*.safetensors"):
         if int(snapshot.name.split("-")[1]) > images:
             snapshot.unlink()
-    metrics_log.drop_after(folder, images)
 
 
 def forget_training(folder: Path) -> None:

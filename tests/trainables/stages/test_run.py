@@ -102,11 +102,12 @@ def _raise(*_: object, **__: object) -> None:
     raise Killed
 
 
-def test_finished_it_tells_its_last_reports_again_and_trains_nothing(whole: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_it_tells_its_reports_again_and_trains_nothing(whole: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = metrics_log.read(whole)
     monkeypatch.setattr(loop.Run, "_step", _raise)
     again = list(train_stages(RECIPE, whole, cache))
-    assert [p.images for p in again] == [256, 384, 512] and again[-1].done and metrics_log.read(whole) == before
+    assert [p.images for p in again] == [128, 256, 384, 512] and again[-1].done and all(p.recalled for p in again)
+    assert metrics_log.read(whole) == before
 
 
 class OneFolder:
