@@ -6,6 +6,7 @@ import json
 import time
 
 from orchestrator.cli.progress import duration
+from orchestrator.cli.step_groups import images_of_trials, most_stages, step_group_lines
 from orchestrator.cli.utilisation import order_lines
 from orchestrator.records.folders import WorkFolder
 from search_spaces.distributions import Categorical, Distribution
@@ -22,12 +23,12 @@ def describe(study: Study, work: WorkFolder) -> str:
     parameters, seconds_per_image = _measure(recipe)
     evaluation, trials = recipe.evaluation, study.trials_wanted
     lengths, batches = study.range_of("duration.images"), study.range_of("duration.batch_size")
-    longest = lengths[1]
+    longest, images, stages = lengths[1], images_of_trials(study), most_stages(study)
     snapshots = -(-longest // study.range_of("ema.snapshot_every")[0]) * len(recipe.ema.sigma_rels)
-    disk = trials * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
+    disk = trials * stages * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
     sweep = evaluation.samples * study.sweep.evaluations
     generated = -(-longest // study.range_of("evaluation.every")[0]) * evaluation.interim_samples + sweep
-    training = trials * longest * seconds_per_image
+    training = trials * images[1] * seconds_per_image
     order = order_lines(study, sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE)
     lines = [
         f"study       {study.name}: {trials} trials, {study.search.sampler.kind} sampler, "
@@ -39,7 +40,8 @@ def describe(study: Study, work: WorkFolder) -> str:
         "space",
         *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
         *([f"  of the combinations {study.feasibility}"] if study.space and not study.feasibility.reasons else []),
-        f"training    at most {trials} x {_span(*lengths)} images, batch {_span(*batches)}",
+        f"training    at most {trials} x {_span(*images)} images{' in all stages' if stages > 1 else ''}, batch {_span(*batches)}",
+        *step_group_lines(study),
         f"evaluation  {generated:,} generated images and {generated * evaluation.sampler.evaluations:,} network evaluations per trial",
         f"disk        at most {disk / 2**20:.0f} MiB in {work.study(study.name).root}",
         f"time        at most about {duration(training / study.compute.concurrent_trials)} of training, "

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.plan import describe
+from orchestrator.cli.step_groups import images_of_trials, step_group_lines
 from orchestrator.cli.utilisation import lengths_under_stopping, order_lines, utilisation
 from orchestrator.records.folders import WorkFolder
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
+from trainables.errors import ConfigError
 
 
 def study(space: dict[str, Any], **parts: Any) -> Study:
@@ -59,3 +61,51 @@ def test_a_plan_follows_the_longest_trial_and_the_grid() -> None:
 def test_a_plan_says_what_is_impossible() -> None:
     text = planned({"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96]})
     assert "% of 1,000 drawn are impossible" in text and "96 is not" in text and text.count("impossible") == 1
+
+
+GROUPS = {"groups": 3, "budgets": {"kind": "linear", "k": 0.7}, "pruning": {"multiple": 1}, "fine_tune": {"share": 0.75}}
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    found = (line.split("  ") for line in text.splitlines() if line.startswith("  "))
+    rows = [[cell.strip() for cell in row if cell.strip()] for row in found]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_a_plan_has_the_groups_with_their_cost_and_images() -> None:
+    text = planned({"seed": [0, 1]}, base=tiny_fields(experts=GROUPS))
+    rows = rows_of(text)
+    assert list(rows)[list(rows).index("base"):][:4] == ["base", "group-1", "group-2", "group-3"]
+    assert [rows[f"group-{n}"][1] for n in (1, 2, 3)] == ["80 %", "90 %", "100 %"] and rows["group-3"][2:4] == rows["base"][2:4]
+    macs, parameters = ([int(rows[name][column].replace(",", "")) for name in rows if name.startswith(("base", "group"))]
+                        for column in (2, 3))
+    assert [m / macs[0] for m in macs] == pytest.approx([1, 0.8, 0.9, 1], rel=0.02) and parameters[1] < parameters[2] < parameters[3]
+    assert [rows[f"group-{n}"][4] for n in (1, 2, 3)] == ["64", "64", "64"] and rows["base"][4] == "256"
+    assert rows["group-1"][0].startswith("log SNR below") and "at most 20 x 448 images in all stages" in text
+    assert "% of the base's MACs per image in sampling; 448 training images" in text
+
+
+def test_what_the_bases_loss_decides_is_left_open() -> None:
+    experts = {**GROUPS, "split": "equal_loss", "budgets": {"kind": "linear", "order": "measured"}}
+    text = "\n".join(step_group_lines(study({"seed": [0, 1]}, base=tiny_fields(experts=experts))))
+    assert rows_of(text)["group-1"] == ["known only when the base is trained", "–", "–", "–", "64"]
+
+
+def test_images_of_all_stages_follow_what_is_searched() -> None:
+    space = {"experts.groups": [1, 4], "experts.fine_tune.share": {"low": 0.25, "high": 2.0}}
+    assert images_of_trials(study(space, base=tiny_fields(experts=GROUPS))) == (320, 768)
+    assert list(step_group_lines(study({"experts.groups": [1, 4]}))) == ["step groups are searched, and the base recipe has none"]
+
+
+def test_each_variant_of_a_design_has_its_groups() -> None:
+    variants = {"base": {}, "longer": {"duration.images": 512}, "groups": {"experts": GROUPS}}
+    design = make_study({"name": "s", "base": tiny_fields(), "design": {"variants": variants}})
+    assert [line for line in step_group_lines(design) if "of" in line and line[0] != " "] == [
+        "step groups of variant groups, from noise to data"]
+    assert images_of_trials(design) == (256, 512)
+
+
+def test_an_impossible_budget_is_said() -> None:
+    with pytest.raises(ConfigError, match="group-1 cannot come down to"):
+        experts = {"groups": 1, "budgets": {"kind": "ratios", "ratio_1": 0.4}}
+        list(step_group_lines(study({"seed": [0, 1]}, base=tiny_fields(experts=experts))))
