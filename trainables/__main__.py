@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainables.determinism import choose_workspace, deterministic
 from trainables.errors import TrainingFailed, UserError
 from trainables.recipe import Recipe, load_recipe
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
+    choose_workspace()
     import torch
 
     from trainables.ema.sweep_settings import make_sweep
@@ -72,7 +74,8 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
             torch.distributed.destroy_process_group()
     if rank == 0:
         if wanted:
-            _sweep(recipe, output, chosen.cache.absolute(), wanted, device)
+            with deterministic(recipe.arithmetic.deterministic, device):
+                _sweep(recipe, output, chosen.cache.absolute(), wanted, device)
         print(output)
     return 0
 

@@ -15,6 +15,7 @@ from orchestrator.cluster.ray_cluster import RayLost
 from orchestrator.records import events
 from orchestrator.records.folders import SweepRecord, TrialFolder
 from search_spaces.study import Study
+from trainables.determinism import choose_workspace, deterministic
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import in_one_line
 from trainables.files import atomic
@@ -119,6 +120,7 @@ def prepare(recipe_json: str, cache: str, threads: int) -> None:
 
     from trainables.evaluation.scoring import evaluator_of
 
+    choose_workspace()
     torch.set_num_threads(threads)
     evaluator_of(make_recipe(json.loads(recipe_json)), place(cache)).warm_up()
 
@@ -151,6 +153,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     from trainables.recipe import load_recipe
     from trainables.stages.composition import base_recipe
 
+    choose_workspace()
     torch.set_num_threads(threads)
     folder, wanted = TrialFolder(place(root), number), Sweep.model_validate_json(settings)
     metric = ""
@@ -161,7 +164,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     try:
         recipe = load_recipe(folder.root / "recipe.json")
         metric = recipe.evaluation.features.metric
-        with events.warnings_noted(folder.root):
+        with events.warnings_noted(folder.root), deterministic(recipe.arithmetic.deterministic, device):
             if recipe.experts is None:
                 record, pictures = _sweep_of_one(recipe, folder.root, place(cache), wanted, device, not further, parts)
             elif finished(recipe, folder.root):

@@ -24,6 +24,7 @@ from orchestrator.execution.dispatcher import Assignment, Message
 from orchestrator.records import events, provenance
 from orchestrator.records.stage_store import StageStore
 from search_spaces.study import Compute
+from trainables.determinism import choose_workspace
 from trainables.errors import TrainingFailed, UserError, in_one_line
 from trainables.files.storage import place
 from trainables.recipe import make_recipe
@@ -58,6 +59,7 @@ class InProcessGroup:
     def __init__(self, compute: Compute) -> None:
         import torch
 
+        choose_workspace()
         torch.set_num_threads(compute.cpus_per_worker)
         self._serial = -1
         self._messages: Iterator[Message] = iter(())
@@ -166,6 +168,7 @@ def _work(config: dict[str, Any]) -> None:
 
     from trainables.training.ranks import Ranks
 
+    choose_workspace()
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trainables import determinism
 from trainables.files import document
 from trainables.recipe import Recipe
 
@@ -42,10 +43,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def collect(recipe: Recipe, cache: Path | None = None) -> dict[str, Any]:
-    """All of it as plain data: code, versions, machine, data, seed."""
+    """All of it as plain data: code, versions, machine, data, seed, what determinism rests on."""
     data, kind = recipe.data.load(cache), recipe.data.model_dump()["kind"]
     return {
         "code": code(), "versions": _versions(), "machine": _machine(), "seed": recipe.seed,
+        "deterministic": determinism.stated(recipe.arithmetic.deterministic),
         "data": {"kind": kind, "hash": data.key, "images": len(data.images), "shape": list(data.shape), "classes": data.classes},
     }
 

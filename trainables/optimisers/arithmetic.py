@@ -24,6 +24,10 @@ class Arithmetic(Settings):
         "skip", description="a step with non-finite gradients is skipped, or taken with zeros in their place, as EDM2 does"
     )
     compile: bool = Field(False, description="torch.compile the network; on CPUs its first step takes a minute or more for no gain")
+    deterministic: bool = Field(
+        False, description="on GPUs, algorithms alone that give the same numbers each time (PyTorch's use_deterministic_algorithms); "
+        "slower; CPUs give the same numbers in any case"
+    )
     micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
 
     def autocast(self, device: str) -> Any:

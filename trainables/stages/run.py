@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from trainables.determinism import deterministic
 from trainables.evaluation.scoring import evaluator_of
 from trainables.recipe import Recipe, keep_recipe
 from trainables.stage_key import stage_key
@@ -38,36 +39,37 @@ def train_stages(
     first = ranks.rank == 0
     if first:
         keep_recipe(recipe, folder)
-    base, told = base_stage(recipe, folder, cache, ranks), 0
-    if first:
-        store.take(base)
-    _wait(ranks)
-    trained_before = checkpoint.images(base.folder)
-    for progress in _train(base, cache, ranks, pulse, store):
-        rows = metrics_log.read(base.folder)
+    with deterministic(recipe.arithmetic.deterministic, ranks.device):
+        base, told = base_stage(recipe, folder, cache, ranks), 0
         if first:
-            _pass_on(folder, rows)
-        for row in rows:
-            if told < row["images"] <= progress.images:
-                told = row["images"]
-                yield Progress(told, _numbers(row), False, recalled=told <= trained_before)
-    if first:
-        prepare_experts(recipe, folder, cache, ranks, pulse)
-    _wait(ranks)
-    plan = read_plan(folder)
-    assert plan
-    images = recipe.duration.images
-    for number, expert in enumerate(plan.experts, 1):
-        stage = expert.stage(folder)
-        if first:
-            store.take(stage)
+            store.take(base)
         _wait(ranks)
-        recalled = checkpoint.images(stage.folder) >= expert.recipe.duration.images
-        for _ in _train(stage, cache, ranks, pulse, store):
-            pulse()
-        images += expert.recipe.duration.images
-        metrics = joint_report(recipe, folder, cache, plan, number, images, ranks.device, pulse) if first else {}
-        yield Progress(images, metrics, number == len(plan.experts), recalled)
+        trained_before = checkpoint.images(base.folder)
+        for progress in _train(base, cache, ranks, pulse, store):
+            rows = metrics_log.read(base.folder)
+            if first:
+                _pass_on(folder, rows)
+            for row in rows:
+                if told < row["images"] <= progress.images:
+                    told = row["images"]
+                    yield Progress(told, _numbers(row), False, recalled=told <= trained_before)
+        if first:
+            prepare_experts(recipe, folder, cache, ranks, pulse)
+        _wait(ranks)
+        plan = read_plan(folder)
+        assert plan
+        images = recipe.duration.images
+        for number, expert in enumerate(plan.experts, 1):
+            stage = expert.stage(folder)
+            if first:
+                store.take(stage)
+            _wait(ranks)
+            recalled = checkpoint.images(stage.folder) >= expert.recipe.duration.images
+            for _ in _train(stage, cache, ranks, pulse, store):
+                pulse()
+            images += expert.recipe.duration.images
+            metrics = joint_report(recipe, folder, cache, plan, number, images, ranks.device, pulse) if first else {}
+            yield Progress(images, metrics, number == len(plan.experts), recalled)
 
 
 def base_stage(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:

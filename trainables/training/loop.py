@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.determinism import deterministic
 from trainables.errors import ConfigError, TrainingFailed, UserError
 from trainables.recipe import Recipe
 from trainables.stage_key import stage_key
@@ -43,7 +45,12 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
     Raises ConfigError where the recipe does not fit the data, TrainingFailed, at a report, after too many non-finite steps.
     """
     ranks = ranks or Ranks()
-    with contextlib.closing(ranks.together(lambda: Run(recipe, folder, cache, ranks, pulse))) as run:
+    if recipe.arithmetic.deterministic and ranks.device.type == "cpu" and ranks.rank == 0:
+        logging.getLogger(__name__).warning("arithmetic.deterministic changes no number on the CPU: they are the same each time without it")
+    with (
+        deterministic(recipe.arithmetic.deterministic, ranks.device),
+        contextlib.closing(ranks.together(lambda: Run(recipe, folder, cache, ranks, pulse))) as run,
+    ):
         run.model.launch()
         if run.done:
             yield Progress(run.counters.images, last_report(folder), True)
