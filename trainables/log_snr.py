@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy
 import numpy as np
 
 from trainables.method import Array
@@ -17,8 +18,10 @@ from trainables.method import Array
 
 def as_array(value: Any) -> tuple[Any, Array]:
     """`(namespace, array)`; Python numbers and lists become float64 numpy arrays."""
-    if not array_api_compat.is_array_api_obj(value):
-        value = np.asarray(value, dtype=np.float64)
+    if isinstance(value, np.ndarray | np.generic):  # without a look at torch, which another thread may just be importing
+        return array_api_compat.numpy, value
+    if isinstance(value, int | float | list | tuple) or not array_api_compat.is_array_api_obj(value):
+        return array_api_compat.numpy, np.asarray(value, dtype=np.float64)
     return array_api_compat.array_namespace(value), value
 
 

@@ -259,8 +259,10 @@ class Recipe(Settings):
     @property
     def warnings(self) -> list[str]:
         """What makes this run's result worth less than it seems, a sentence each."""
-        found = self.importance.warnings if self.importance else []
-        return [*found, *beyond_training(self.evaluation.sampler.levels, self.drawn), *self.evaluation.warnings]
+        found = list(self.importance.warnings if self.importance else [])
+        if not self.start:  # whose network is used at the other levels
+            found += beyond_training(self.evaluation.sampler.levels, self.drawn)
+        return [*found, *self.evaluation.warnings]
 
     @property
     def metric_names(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,7 +75,8 @@ def _row(choice: Choice, recipe: Recipe) -> dict[str, Any]:
     """As `point_row`; `sigma_rel` of a joint choice is the geometric mean of its lengths."""
     score = choice.score
     return {
-        "sigma_rel": math.exp(sum(map(math.log, choice.sigma_rels)) / len(choice.sigma_rels)), "images": total_images(recipe),
+        "sigma_rel": statistics.geometric_mean(choice.sigma_rels) if choice.how == "joint" else choice.sigma_rels[0],
+        "images": total_images(recipe),
         "guidance_weight": recipe.evaluation.guidance.weight, "guide_sigma_rel": None, "distance": score.distance,
         "standard_error": score.standard_error if math.isfinite(score.standard_error) else None, "feature_hash": score.feature_hash,
         "metrics": {name: value for name, value in score.metrics.items() if math.isfinite(value)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,10 +144,7 @@ class _StudyRun:
         if "failure" not in result and not result.get("recalled"):
             self.tally.images += max(0, result["images"] - before)
             self.tally.images_open = max(0, self.tally.images_open - (result["images"] - before))
-            self.display.note(
-                f"trial {number}: {result['images']} images, loss {result['loss']:.4f}, "
-                f"interim {self.study.metric} {result[f'interim_{self.study.metric}']:.3f}, {result['images_per_second']:.0f} images/s"
-            )
+            self.display.note(f"trial {number}: {', '.join(_said(result, self.study.metric))}")
         self.tracker.touch(number)
         self._show()
 
@@ -226,3 +223,15 @@ class _StudyRun:
         self.tally.sweeping = self.sweeps.waiting
         self.display.update(self.tally)
         self.metrics.update(self.tally.states, self.tally.images, self.tally.best)
+
+
+def _said(result: Mapping[str, Any], metric: str) -> Iterator[str]:
+    """A report in words; the one after a group of experts has no loss of its own."""
+    yield f"{result['images']} images"
+    if "experts_finished" in result:
+        yield f"{result['experts_finished']:.0f} experts trained"
+    if "loss" in result:
+        yield f"loss {result['loss']:.4f}"
+    yield f"interim {metric} {result[f'interim_{metric}']:.3f}"
+    if "images_per_second" in result:
+        yield f"{result['images_per_second']:.0f} images/s"

@@ -105,7 +105,7 @@ def test_importance_corrections_stay_exact() -> None:
     ratio = np.exp(base.log_prob(x := recipe.drawn.sample(20_000, 0, stratified=True)) - recipe.drawn.log_prob(x))
     assert ratio.mean() == pytest.approx(1, abs=1e-3)
     assert (ratio * x).mean() == pytest.approx(integrate.quad(lambda v: v * float(np.exp(base.log_prob(v))), low, high)[0], abs=3e-3)
-    assert recipe.warnings == []
+    assert not any("importance_base" in warning for warning in recipe.warnings)
     batch = Inputs(recipe, recipe.data.load(), Ranks()).batch(0)
     plain = Inputs(recipe.model_copy(update={"importance_base": None}), recipe.data.load(), Ranks()).batch(0)
     levels = batch.log_snr.double().numpy()

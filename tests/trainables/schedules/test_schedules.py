@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -82,3 +84,9 @@ def test_wrong_names_and_values_say_what_is_allowed() -> None:
         make_schedule("laplase")
     with pytest.raises(ConfigError, match=r"b: -1 was given.*greater than 0"):
         make_schedule("laplace", b=-1)
+
+
+def test_numbers_are_not_looked_up_in_a_torch_that_another_thread_is_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))  # as far as an import has come at its first line
+    for value in (0.5, 1, [0.5, 1.0], np.array([0.5]), np.float64(0.5)):
+        assert np.isfinite(np.asarray(make_schedule("cosine").log_prob(value))).all()
