@@ -184,3 +184,17 @@ def test_a_step_that_overflows_moves_no_optimiser(name: str, tmp_path: Path, cac
     cut.close()
     list(train(recipe, tmp_path / "b", cache))
     assert (final_weights(tmp_path / "a") == final_weights(tmp_path / "b")).all()
+
+
+RATE = {"lr": 0.01, "decay": "inverse_sqrt", "decay_after": 0, "decay_to": 0.0, "ramp_up": 0, "clip_norm": 0.0}
+MOMENTS = {**RATE, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}  # EDM2's
+
+
+@pytest.mark.parametrize(("name", "expected"), {
+    "adam": MOMENTS, "adamw": {**MOMENTS, "weight_decay": 0.01}, "nadam": MOMENTS, "radam": MOMENTS,
+    "sgd": {**RATE, "lr": 0.001, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+}.items())
+def test_defaults_are_the_published_ones(name: str, expected: dict) -> None:
+    assert KINDS[name]().model_dump() == {"kind": name, **expected}
+    built = KINDS[name]().build([nn.Linear(2, 2)]).param_groups[0]
+    assert built["lr"] == expected["lr"] and built.get("betas", (0.9, 0.99)) == (0.9, 0.99) and built.get("momentum", 0.9) == 0.9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -90,3 +91,62 @@ def test_numbers_are_not_looked_up_in_a_torch_that_another_thread_is_importing(m
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))  # as far as an import has come at its first line
     for value in (0.5, 1, [0.5, 1.0], np.array([0.5]), np.float64(0.5)):
         assert np.isfinite(np.asarray(make_schedule("cosine").log_prob(value))).all()
+
+
+DEFAULTS = {  # the papers' values
+    "cosine": {}, "cosine_shifted": {"mu": 0.0}, "cosine_scaled": {"s": 1.0}, "laplace": {"mu": 0.0, "b": 0.5},
+    "cauchy": {"mu": 0.0, "gamma": 1.0}, "edm_lognormal": {"P_mean": -1.2, "P_std": 1.2}, "logit_normal": {"mean": 0.0, "std": 1.0},
+    "ddpm_linear": {"steps": 1000, "beta_start": 1e-4, "beta_end": 0.02},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_the_published_ones(name: str) -> None:
+    assert make_schedule(name).model_dump() == {"kind": name, "log_snr_min": -20.0, "log_snr_max": 20.0, **DEFAULTS[name]}
+
+
+SHARES = np.array([0.02, 0.3, 0.5, 0.85])
+Z = np.array([NormalDist().inv_cdf(1 - share) for share in SHARES])
+COSINE = -2 * np.log(np.tan(np.pi * SHARES / 2))
+CAUCHY = np.tan(np.pi * (0.5 - SHARES))
+LAPLACE = np.sign(0.5 - SHARES) * -np.log(1 - 2 * np.abs(SHARES - 0.5))
+
+
+@pytest.mark.parametrize(("name", "params", "log_snr"), [
+    ("cosine_shifted", {"mu": 2.0}, 2 + COSINE), ("cosine_shifted", {"mu": -0.7}, -0.7 + COSINE),
+    ("cosine_scaled", {"s": 4.0}, COSINE / 4), ("cosine_scaled", {"s": 0.6}, COSINE / 0.6),
+    ("laplace", {"mu": -2.0, "b": 3.0}, -2 + 3 * LAPLACE), ("laplace", {}, LAPLACE / 2),
+    ("cauchy", {"mu": 1.5, "gamma": 0.4}, 1.5 + 0.4 * CAUCHY), ("cauchy", {"mu": -1.0, "gamma": 3.0}, -1 + 3 * CAUCHY),
+    ("edm_lognormal", {}, 2.4 + 2.4 * Z), ("edm_lognormal", {"P_mean": -0.8, "P_std": 1.6}, 1.6 + 3.2 * Z),
+    ("edm_lognormal", {"P_mean": 0.3, "P_std": 0.7}, -0.6 + 1.4 * Z),
+    ("logit_normal", {}, 2 * Z), ("logit_normal", {"mean": 0.5, "std": 0.6}, -1 + 1.2 * Z),
+    ("logit_normal", {"mean": -1.2, "std": 1.8}, 2.4 + 3.6 * Z),
+])
+def test_log_snr_of_a_time_is_the_published_formula(name: str, params: dict, log_snr: np.ndarray) -> None:
+    schedule = make_schedule(name, **params)
+    np.testing.assert_allclose(schedule.log_snr(SHARES), log_snr, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(schedule.survival(log_snr), SHARES, rtol=1e-12)
+    step = 1e-4  # the density, by a central difference of the formula's own inverse
+    slope = (schedule.cdf(log_snr + step) - schedule.cdf(log_snr - step)) / (2 * step)
+    smooth = np.abs(SHARES - 0.5) > 0.01  # Laplace has a corner in its middle
+    np.testing.assert_allclose(np.exp(schedule.log_prob(log_snr))[smooth], slope[smooth], rtol=1e-5)
+
+
+@pytest.mark.parametrize("betas", [(1000, 1e-4, 0.02), (50, 1e-3, 0.2), (2, 0.1, 0.1)])
+def test_ddpm_steps_stand_in_the_middle_of_their_cells(betas: tuple) -> None:
+    steps, start, end = betas
+    schedule = make_schedule("ddpm_linear", steps=steps, beta_start=start, beta_end=end)
+    alpha_bar, levels = 1.0, []
+    for i in range(steps):
+        alpha_bar *= 1 - (start + (end - start) * i / (steps - 1))
+        levels.append(np.log(alpha_bar / (1 - alpha_bar)))
+    times = (np.arange(steps) + 0.5) / steps
+    np.testing.assert_allclose(schedule.log_snr(times), levels, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(schedule.survival(np.array(levels)), times, atol=1e-9)
+    middles = (np.array(levels[1:]) + levels[:-1]) / 2
+    np.testing.assert_allclose(schedule.log_snr(np.arange(1, steps) / steps), middles, rtol=1e-9, atol=1e-9)
+    edges = schedule.log_snr(np.array([1e-12, 1 - 1e-12]))  # half a cell beyond the outer steps, on the same lines
+    np.testing.assert_allclose(edges, [1.5 * levels[0] - 0.5 * levels[1], 1.5 * levels[-1] - 0.5 * levels[-2]], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(schedule.log_prob(middles)), -1 / (steps * np.diff(levels)), rtol=1e-6)
+    assert np.isneginf(schedule.log_prob(edges + np.array([0.1, -0.1]))).all()
+    assert schedule.cdf(edges + np.array([0.1, -0.1])).tolist() == [1.0, 0.0]

@@ -45,3 +45,16 @@ def test_coordinates_agree(log_snr: float) -> None:
     assert from_edm_sigma(to_edm_sigma(log_snr)) == pytest.approx(log_snr, abs=1e-12)
     assert to_decibel(log_snr) == pytest.approx(20 * np.log10(alpha / sigma), rel=1e-9, abs=1e-9)
     assert to_flow_time(log_snr) == pytest.approx(sigma / (alpha + sigma), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "of_clean_and_noise", "to_clean"), [
+    ("x0", (1, 0), (0, 1)), ("eps", (0, 1), (1 / 0.6, -0.8 / 0.6)), ("v", (-0.8, 0.6), (0.6, -0.8)),
+    ("edm", (0.8, -0.6), (0.6, 0.8)), ("flow", (-1, 1), (1 / 1.4, -0.8 / 1.4)),
+])
+def test_coefficients_are_the_published_ones(name: str, of_clean_and_noise: tuple, to_clean: tuple) -> None:
+    """At alpha = 0.6, sigma = 0.8, where y is clean, eps noise and z = 0.6 y + 0.8 eps."""
+    target, alpha, sigma = make_target(name), np.array(0.6), np.array(0.8)
+    np.testing.assert_allclose(target.of_clean_and_noise(alpha, sigma), of_clean_and_noise, rtol=1e-12)
+    np.testing.assert_allclose(target.to_clean(alpha, sigma), to_clean, rtol=1e-12)
+    np.testing.assert_allclose(target.log_jacobian(np.log(0.36 / 0.64)), 2 * np.log(np.abs(to_clean[1])), rtol=1e-9, atol=1e-12)
+    assert target.model_dump() == {"kind": name}

@@ -9,7 +9,7 @@ import torch
 from trainables.schedules import KINDS as SCHEDULES
 from trainables.schedules import make_schedule
 from trainables.timesteps import KINDS
-from trainables.timesteps.adaptive import Adaptive, telling_levels
+from trainables.timesteps.adaptive import Adaptive, AdaptiveDraws, telling_levels
 from trainables.timesteps.loss_second_moment import LossSecondMoment
 from trainables.timesteps.speed import Speed
 
@@ -111,3 +111,81 @@ def test_telling_levels_are_those_that_explain_the_sum() -> None:
     assert telling_levels(gains, 3, np.arange(3)).tolist() == [7, 21, 33]
     assert telling_levels(gains[:2], 3, np.arange(3)).tolist() == [0, 1, 2]
     assert len(telling_levels(np.zeros((5, 40)), 3, np.arange(3))) == 3
+
+
+@pytest.mark.parametrize(("name", "expected"), {
+    "uniform": {}, "stratified": {}, "loss_second_moment": {"cells": 64, "history": 10, "uniform_share": 0.001},
+    "speed": {"ratio": 5.0, "flat_slope": 0.1, "weight_bound": 0.6},
+    "adaptive": {
+        "levels": 1000, "discrete": True, "update_every": 40, "chosen": 3, "queue": 5, "entropy": 0.01, "lr": 0.01,
+    },
+}.items())
+def test_defaults_are_the_published_ones(name: str, expected: dict) -> None:
+    assert KINDS[name]().model_dump() == {"kind": name, **expected}
+
+
+def nothing(module: torch.nn.Module) -> None:
+    """One rank's gradients are the average."""
+
+
+def taught(draws: AdaptiveDraws, times: int) -> AdaptiveDraws:
+    """After so many updates, whose gains are those of the levels 3, 9 and 12 and a little noise."""
+    for i in range(times):
+        draws.draw(64 * i, 64, CLEAN)
+        rng = np.random.default_rng(i)
+        gain = 0.01 * rng.standard_normal(16)
+        gain[[3, 9, 12]] += 10 * rng.standard_normal()
+        draws.learn(CLEAN, torch.linspace(-1, 1, 64), gain, nothing)
+    return draws
+
+
+def test_adaptive_chooses_three_levels_from_the_last_five_gains() -> None:
+    draws = taught(Adaptive(levels=16).start(SCHEDULE, seed=0, batch_size=64), 2)
+    assert draws.chosen.tolist() == [0, 1, 2]  # two gains say nothing yet
+    draws = taught(Adaptive(levels=16).start(SCHEDULE, seed=0, batch_size=64), 7)
+    assert draws.chosen.tolist() == [3, 9, 12] and len(draws._gains) == 5
+    short = taught(Adaptive(levels=16, queue=4, chosen=2).start(SCHEDULE, seed=0, batch_size=64), 7)
+    assert len(short._gains) == 4 and len(short.chosen) == 2 and set(short.chosen) < {3, 9, 12}
+
+
+def test_adaptive_goes_on_where_it_was_with_its_queue_its_policy_and_its_optimiser() -> None:
+    draws = taught(Adaptive(levels=16).start(SCHEDULE, seed=0, batch_size=64), 6)
+    draws.evaluations = 123
+    copy = Adaptive(levels=16).start(SCHEDULE, seed=0, batch_size=64)
+    copy.restore({name: value.clone() for name, value in draws.state().items()})
+    np.testing.assert_array_equal(np.stack(copy._gains), np.stack(draws._gains))
+    assert copy.report() == draws.report()
+    assert draws.report()["policy/extra_evaluations_per_image"] == 123 / (6 * 64)
+    for policy in (draws, copy):
+        policy.draw(640, 64, CLEAN)
+        policy.learn(CLEAN, torch.linspace(1, -1, 64), np.linspace(0, 1, 16) ** 2, nothing)
+    assert copy.chosen.tolist() == draws.chosen.tolist()
+    assert all(torch.equal(value, draws.state()[name]) for name, value in copy.state().items())
+
+
+def test_the_first_steps_of_the_adaptive_policy_follow_the_reward_at_its_rate() -> None:
+    """Where early times were rewarded the mean of Beta falls; Adam's first step is `lr` in each of the last layer's two biases."""
+    for early, lr in ((True, 0.01), (False, 0.03)):
+        draws = Adaptive(levels=16, lr=lr, entropy=0).start(SCHEDULE, seed=0, batch_size=64)
+        draws.draw(0, 64, CLEAN)
+        reward = torch.from_numpy(0.5 - draws._drawn if early else draws._drawn - 0.5)
+        draws.learn(CLEAN, reward, np.zeros(16), nothing)
+        change = draws.state()["policy/8.bias"] - 0.5
+        torch.testing.assert_close(change, torch.tensor([-lr, lr] if early else [lr, -lr]), rtol=1e-3, atol=0)
+
+
+def test_variational_bits_are_those_of_their_formula() -> None:
+    draws = Adaptive(levels=8).start(SCHEDULE, seed=0, batch_size=64)
+    snr = np.tan(np.pi * (np.arange(8) + 0.5) / 16) ** -2
+    np.testing.assert_allclose(np.exp(draws.grid), snr, rtol=1e-9)
+    expected = 0.5 * np.append(snr[0], snr[:-1] - snr[1:]) * 0.3 / np.log(2)
+    np.testing.assert_allclose(draws.bits(torch.full((8,), 0.3, dtype=torch.float64), torch.arange(8)), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 3.0])
+def test_speed_weights_go_from_the_bound_s_complement_to_the_bound_with_the_slope_of_sigma(ratio: float) -> None:
+    for bound in (0.5, 0.6, 0.9):
+        draws = Speed(ratio=ratio, weight_bound=bound).start(SCHEDULE, seed=0, batch_size=64)
+        levels, weights = draws.draw(0, 512, CLEAN)
+        t = 1 - SCHEDULE.cdf(levels)  # cosine: sigma = sin(pi t/2), whose slope is steepest at t = 0
+        np.testing.assert_allclose(weights, (1 - bound) + (2 * bound - 1) * np.cos(np.pi * t / 2), atol=2e-3)

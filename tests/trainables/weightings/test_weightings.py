@@ -104,3 +104,40 @@ def test_gamma_may_be_an_integer_tensor() -> None:
 def test_impossible_gamma_is_explained(gamma: float, message: str) -> None:
     with pytest.raises(ConfigError, match=f"gamma.*{message}"):
         loss_weight("min_snr", 0.0, "eps", gamma=gamma)
+
+
+DEFAULTS = {  # the papers' values; sigmoid's has no single published one
+    "constant": {"on": "target"}, "snr": {}, "truncated_snr": {}, "edm": {}, "min_snr": {"gamma": 5.0}, "max_snr": {"gamma": 5.0},
+    "soft_min_snr": {"gamma": 5.0}, "p2": {"k": 1.0, "gamma": 1.0}, "sigmoid": {"bias": -1.0},
+    "ugd": {"every": 100, "decay": 0.9, "ridge": 0.1}, "uncertainty": {"base": {"kind": "edm"}},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_the_published_ones(name: str) -> None:
+    assert KINDS[name]().model_dump() == {"kind": name, **DEFAULTS[name]}
+
+
+@pytest.mark.parametrize(("name", "params", "expected"), [
+    ("p2", {}, SNR / (1 + SNR)), ("p2", {"k": 0.3, "gamma": 0.5}, SNR / np.sqrt(0.3 + SNR)),
+    ("p2", {"k": 7.0, "gamma": 2.0}, SNR / (7 + SNR) ** 2), ("p2", {"k": 7.0, "gamma": 0.0}, SNR),
+    ("sigmoid", {}, SNR / (1 + np.exp(1.0) * SNR)), ("sigmoid", {"bias": -3.0}, SNR / (1 + np.exp(3.0) * SNR)),
+    ("sigmoid", {"bias": 2.5}, SNR / (1 + np.exp(-2.5) * SNR)),
+    ("min_snr", {}, np.minimum(SNR, 5)), ("min_snr", {"gamma": 20.0}, np.minimum(SNR, 20)),
+    ("min_snr", {"gamma": 0.5}, np.minimum(SNR, 0.5)),
+    ("max_snr", {}, np.maximum(SNR, 5)), ("max_snr", {"gamma": 0.5}, np.maximum(SNR, 0.5)),
+    ("soft_min_snr", {}, SNR * 5 / (SNR + 5)), ("soft_min_snr", {"gamma": 0.5}, SNR * 0.5 / (SNR + 0.5)),
+    ("constant", {"on": "x0"}, np.ones_like(SNR)), ("constant", {"on": "v"}, SNR + 1), ("constant", {"on": "edm"}, SNR + 1),
+    ("constant", {"on": "flow"}, (1 + np.sqrt(SNR)) ** 2),
+    ("uncertainty", {}, SNR + 1), ("uncertainty", {"base": {"kind": "p2", "k": 3.0, "gamma": 1.0}}, SNR / (3 + SNR)),
+])
+def test_parameters_are_those_of_the_published_formula(name: str, params: dict, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(loss_weight(name, LOG_SNR, "x0", **params), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ridge", [0.01, 0.5, 3.0])
+def test_the_ridge_is_in_units_of_the_mean_squared_gradient_norm(ridge: float) -> None:
+    """Orthogonal gradients: weights go with 1/(|g|^2 + ridge mean |g|^2)."""
+    for unit in (1e-3, 1.0, 40.0):
+        expected = 1 / (np.array([1.0, 4.0, 7.0]) + ridge * 4)
+        np.testing.assert_allclose(min_norm_weights(unit * np.diag([1.0, 4.0, 7.0]), ridge), expected / expected.sum(), rtol=1e-9)
