@@ -150,7 +150,8 @@ class Study(Settings):
 
     def range_of(self, path: str) -> tuple[int, int]:
         """Lowest and highest value of a whole number of the recipe in this study: `study.range_of("duration.images")`."""
-        found = values_of(self.space, path, reduce(getattr, path.split("."), self.base_recipe))
+        base = reduce(getattr, path.split("."), self.base_recipe)
+        found = [trial.values.get(path, base) for trial in self.design_trials] or values_of(self.space, path, base)
         return min(found), max(found)
 
     @property

@@ -9,6 +9,7 @@ from orchestrator.cli.progress import duration
 from orchestrator.cli.step_groups import images_of_trials, most_stages, step_group_lines
 from orchestrator.cli.utilisation import order_lines
 from orchestrator.records.folders import WorkFolder
+from search_spaces.designs import Design, flat
 from search_spaces.distributions import Categorical, Distribution
 from search_spaces.study import Study
 from trainables.errors import ConfigError
@@ -29,17 +30,12 @@ def describe(study: Study, work: WorkFolder) -> str:
     sweep = evaluation.samples * study.sweep.evaluations
     generated = -(-longest // study.range_of("evaluation.every")[0]) * evaluation.interim_samples + sweep
     training = trials * images[1] * seconds_per_image
-    order = order_lines(study, sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE)
+    sweep_images = sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE
     lines = [
-        f"study       {study.name}: {trials} trials, {study.search.sampler.kind} sampler, "
-        f"early stopping: {study.search.early_stopping.kind}",
-        *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order)],
+        *(_design_lines(study.name, study.design) if study.design else _search_lines(study, sweep_images)),
         f"objective   {study.metric}, best over sigma_rel {study.sweep.range_text}",
         f"data        {json.dumps(recipe.data.model_dump(mode='json'))}",
         f"network     {recipe.network.kind}, {parameters:,} parameters",  # type: ignore[attr-defined]
-        "space",
-        *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
-        *([f"  of the combinations {study.feasibility}"] if study.space and not study.feasibility.reasons else []),
         f"training    at most {trials} x {_span(*images)} images{' in all stages' if stages > 1 else ''}, batch {_span(*batches)}",
         *step_group_lines(study),
         f"evaluation  {generated:,} generated images and {generated * evaluation.sampler.evaluations:,} network evaluations per trial",
@@ -48,6 +44,32 @@ def describe(study: Study, work: WorkFolder) -> str:
         f"from {1 / seconds_per_image:.0f} images/s measured here on one thread (sweeps run beside it)",
     ]
     return "\n".join(lines + [f"warning     {warning}" for warning in study.warnings])
+
+
+def _search_lines(study: Study, sweep_images: float) -> list[str]:
+    """Trials, order and space; `sweep_images` is a sweep's cost in training images."""
+    sampler, stopping = study.search.sampler.kind, study.search.early_stopping.kind
+    feasible = study.space and not study.feasibility.reasons
+    return [
+        f"study       {study.name}: {study.trials_wanted} trials, {sampler} sampler, early stopping: {stopping}",
+        *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order_lines(study, sweep_images))],
+        "space",
+        *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
+        *([f"  of the combinations {study.feasibility}"] if feasible else []),
+    ]
+
+
+def _design_lines(name: str, design: Design) -> list[str]:
+    """Variants with their changes, and what is compared with what."""
+    variants, against = design.changes(), {"baseline": f"each with {design.baseline_name}", "pairs": "all with each other",
+                                           "ladder": "each with the row before"}[design.family]
+    return [
+        f"study       {name}: {len(variants)} variants x {len(design.seed_list)} seeds, compared {against}; "
+        f"a difference of {design.smallest_effect:.0%} matters",
+        "variants",
+        *[f"  {variant:<24}{', '.join(f'{path} = {value}' for path, value in flat(changes).items()) or 'the base'}"
+          for variant, changes in variants.items()],
+    ]
 
 
 def _span(low: int, high: int) -> str:

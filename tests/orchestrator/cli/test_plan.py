@@ -58,6 +58,14 @@ def test_a_plan_follows_the_longest_trial_and_the_grid() -> None:
     assert "all of 1,000 drawn are possible" in text
 
 
+def test_a_plan_of_a_design_lists_its_variants() -> None:
+    variants = {"edm": {}, "long": {"duration.images": 512, "weighting": {"kind": "min_snr", "gamma": 2}}}
+    designed = make_study({"name": "s", "base": tiny_fields(), "design": {"variants": variants, "seeds": 4}})
+    text = describe(designed, WorkFolder(Path("runs")))
+    assert "2 variants x 4 seeds, compared each with edm; a difference of 5% matters" in text and "sampler" not in text.split("data")[0]
+    assert "duration.images = 512, weighting.kind = min_snr, weighting.gamma = 2" in text and "at most 8 x 256 to 512 images" in text
+
+
 def test_a_plan_says_what_is_impossible() -> None:
     text = planned({"duration.batch_size": [32, 64], "ema.snapshot_every": [64, 96]})
     assert "% of 1,000 drawn are impossible" in text and "96 is not" in text and text.count("impossible") == 1
