@@ -31,6 +31,7 @@ class Trial(tune.Trainable):
     _taken_up: bool  # whether what the store and the folder hold has been looked at
     _assigned: bool  # whether the workers have the recipe
     _rows: list[dict[str, Any]]  # scores of earlier training on which nothing has been decided yet
+    _told: int  # images of the last report that was told here, or decided on earlier
     _reused: dict[str, Any]  # what was taken over, until it has been told
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
@@ -57,8 +58,7 @@ class Trial(tune.Trainable):
             self._take_up()
         if self._rows:
             row = self._rows.pop(0)
-            metrics = {k: v for k, v in row.items() if k not in ("images", "time", "feature_hash")}
-            return self._result(int(row["images"]), False, metrics, recalled=True)
+            return self._result(int(row["images"]), False, metrics_log.metrics_of(row), recalled=True)
         if not self._assigned:
             self._assigned = True
             store = self._store.root if self._reuses else None
@@ -71,10 +71,10 @@ class Trial(tune.Trainable):
         return self._result(message.progress.images, message.progress.done, message.progress.metrics, message.progress.recalled)
 
     def _next_message(self) -> Message:
-        """The next thing that has not been decided on; workers tell the reports of earlier stages again."""
+        """The next thing that has not been told; workers that go on after a loss tell all earlier reports again."""
         while True:
             message = self._group.next_message()
-            if not (message.progress and message.progress.recalled and message.progress.images <= self._decided) or message.last:
+            if message.progress is None or message.last or message.progress.images > self._told:
                 return message
 
     def _failed(self, reason: str) -> dict[str, Any]:
@@ -83,6 +83,7 @@ class Trial(tune.Trainable):
 
     def _result(self, images: int, done: bool, metrics: dict[str, Any], recalled: bool = False) -> dict[str, Any]:
         reused, self._reused = self._reused, {}
+        self._told = images
         return {**metrics, "images": images, "done": done, "recalled": recalled, "reused": reused}
 
     def cleanup(self) -> None:
@@ -100,6 +101,7 @@ class Trial(tune.Trainable):
         self._folder = TrialFolder(self._trials / f"{number:04d}", number)
         self._recipe = recipe = self._study.recipe(values)
         self._decided: int = config["decided"]
+        self._told = self._decided
         self._taken_up = self._assigned = False
         self._rows, self._reused = [], {}
         compute = self._study.compute

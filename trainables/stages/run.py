@@ -52,7 +52,7 @@ def train_stages(
             for row in rows:
                 if told < row["images"] <= progress.images:
                     told = row["images"]
-                    yield Progress(told, _numbers(row), False, recalled=told <= trained_before)
+                    yield Progress(told, metrics_log.metrics_of(row), False, recalled=told <= trained_before)
         if first:
             prepare_experts(recipe, folder, cache, ranks, pulse)
         _wait(ranks)
@@ -88,7 +88,7 @@ def joint_report(
     """
     for row in metrics_log.read(folder):
         if row["images"] == images and row.get("plan") == plan.key:
-            return _numbers(row)
+            return metrics_log.metrics_of(row)
     evaluator, scores = evaluator_of(recipe, cache, pulse), []
     for width in recipe.ema.sigma_rels:
         lengths = [width if i < finished else None for i in range(len(plan.experts))]
@@ -102,7 +102,7 @@ def joint_report(
     }
     metrics_log.drop_after(folder, images - 1)  # of an earlier plan
     metrics_log.append(folder, row)
-    return _numbers(row)
+    return metrics_log.metrics_of(row)
 
 
 def _train(stage: Stage, cache: Path, ranks: Ranks, pulse: Callable[[], None], store: Store) -> Iterator[Progress]:
@@ -119,10 +119,6 @@ def _pass_on(folder: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["images"] not in known:
             metrics_log.append(folder, row)
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name not in ("images", "time", "feature_hash", "plan")}
 
 
 def _wait(ranks: Ranks) -> None:

@@ -18,7 +18,7 @@ from trainables.determinism import deterministic
 from trainables.errors import ConfigError, TrainingFailed, UserError
 from trainables.recipe import Recipe
 from trainables.stage_key import stage_key
-from trainables.training import checkpoint
+from trainables.training import checkpoint, metrics_log
 from trainables.training.batch import Batch, Losses
 from trainables.training.beside import Step, start_beside
 from trainables.training.checkpoint import Counters
@@ -34,10 +34,11 @@ from trainables.training.steps import Totals
 
 
 def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
-          pulse: Callable[[], None] = lambda: None) -> Iterator[Progress]:
+          pulse: Callable[[], None] = lambda: None, recall: bool = False) -> Iterator[Progress]:
     """Train one recipe into `folder` and yield at each intermediate evaluation; closing the iterator stops early.
 
-    A finished run yields its last report again.
+    A finished run yields its last report again; with `recall`, a run that goes on yields all reports of earlier calls first: the last
+    one was perhaps never heard, because it is written down before it is told.
 
     Goes on from the folder's checkpoint if there is one, with the same numbers as an unbroken run.  Leaves the recipe,
     the stored averages and the checkpoint; `cache` keeps what runs share (the feature network).  `pulse` is called at every
@@ -52,6 +53,9 @@ def train(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None,
         contextlib.closing(ranks.together(lambda: Run(recipe, folder, cache, ranks, pulse))) as run,
     ):
         run.model.launch()
+        for row in ranks.together(lambda: metrics_log.reports(folder, recipe)) if recall else []:
+            if row["images"] <= min(run.counters.images, recipe.duration.images - 1):
+                yield Progress(row["images"], metrics_log.metrics_of(row), False, recalled=True)
         if run.done:
             yield Progress(run.counters.images, last_report(folder), True)
         while not run.done:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trainables.recipe import Recipe
 
 _NAME = "metrics.jsonl"
+_NOT_METRICS = ("images", "time", "feature_hash", "plan")  # what else a row says
 
 
 def path(folder: Path) -> Path:
@@ -50,6 +51,11 @@ def reports(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     """The rows of a run's intermediate scores, without one at the odd end of a shorter run that it went on from."""
     every, last = recipe.evaluation.every, recipe.duration.images
     return [row for row in read(folder) if row["images"] % every == 0 or row["images"] >= last]  # beyond it are those of experts
+
+
+def metrics_of(row: dict[str, Any]) -> dict[str, float]:
+    """What was measured, of all that a row says."""
+    return {name: value for name, value in row.items() if name not in _NOT_METRICS}
 
 
 def copy(source: Path, target: Path) -> None:

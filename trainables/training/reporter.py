@@ -102,4 +102,4 @@ class Reporter:
 def last_report(folder: Path) -> dict[str, float]:
     """The metrics of the last row; empty without one."""
     rows = metrics_log.read(folder)
-    return {key: value for key, value in rows[-1].items() if key not in ("images", "time", "feature_hash")} if rows else {}
+    return metrics_log.metrics_of(rows[-1]) if rows else {}

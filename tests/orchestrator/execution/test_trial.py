@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.execution.dispatcher import Message
 from orchestrator.execution.sweep_tasks import run_sweep
 from orchestrator.execution.trial import Trial
 from orchestrator.records import events
@@ -133,3 +134,23 @@ def test_what_a_trial_cannot_read_is_its_reason(first, tmp_path: Path, monkeypat
     monkeypatch.setattr("orchestrator.records.store.Store.take", unreadable)
     assert reports(actor(study_of("second"), tmp_path)) == [{"done": True, "failure": "store: cannot be read; do this", "images": 0}]
     assert WorkFolder(tmp_path).study("second").trial(0).record.reason == "store: cannot be read; do this"
+
+
+@pytest.mark.parametrize("when", ["before it told", "after it told"])
+def test_a_worker_that_was_lost_at_a_report_loses_no_report_and_tells_none_twice(
+    when: str, first, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = actor(study_of("second", reuse=False), tmp_path)
+    assign, told = trial._group.assign, trial._group.next_message
+
+    def lost_once() -> Message:
+        monkeypatch.setattr(trial._group, "next_message", told)
+        message = told()  # the checkpoint of 128 images has been written
+        again.append(True)
+        assign(trial._recipe.canonical_json, trial._folder.root, trial._cache, None)  # as Train does: the same recipe anew
+        return told() if when == "before it told" else message
+
+    again: list[bool] = []
+    monkeypatch.setattr(trial._group, "next_message", lost_once)
+    found = reports(trial)
+    assert again and scores(found) == scores(first)

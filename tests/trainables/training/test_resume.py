@@ -86,3 +86,18 @@ def test_a_run_that_lacks_something_is_not_swept(file: str, damage: Callable[[Pa
     damage(folder / file)
     with pytest.raises(Damaged, match=rf"{file}.*; restore it, or delete the run's folder to train again"):
         check_trained(folder, RECIPE)
+
+
+def test_reports_of_earlier_calls_are_told_again_where_that_is_wanted(broken_off: Path, whole: Path, tmp_path: Path, cache: Path) -> None:
+    folder = shutil.copytree(broken_off, tmp_path / "run")
+    found = list(train(RECIPE, folder, cache, recall=True))
+    assert [(p.images, p.recalled, p.done) for p in found] == [(128, True, False), (256, False, True)]
+    assert [p.metrics["loss"] for p in found] == [row["loss"] for row in metrics_log.read(whole)]
+    assert "feature_hash" not in found[0].metrics and "interim_fd_probe" in found[0].metrics
+    assert [(p.images, p.recalled, p.done) for p in train(RECIPE, folder, cache, recall=True)] == [(128, True, False), (256, False, True)]
+
+
+def test_a_run_that_begins_at_the_start_has_no_earlier_reports(broken_off: Path, tmp_path: Path, cache: Path) -> None:
+    folder = shutil.copytree(broken_off, tmp_path / "run")
+    (folder / "checkpoint.safetensors").unlink()
+    assert [(p.images, p.recalled) for p in train(RECIPE, folder, cache, recall=True)] == [(128, False), (256, False)]
