@@ -28,12 +28,16 @@ _README = """# {title}
 safetensors. Sampling needs PyTorch and the package `trainables` of snrlab:
 
 ```python
+import numpy as np
 from trainables.exported import load_exported
 
-model = load_exported(".")             # or load_exported(".", device="cuda")
-images = model.sample(16, seed=0)      # raw values of the data, [16, {channels}, {height}, {width}]
+model = load_exported(".")            # on a GPU: load_exported(".", device="cuda")
+images = model.sample(16, seed=0)     # raw values of the data, [16, {channels}, {height}, {width}]
+np.save("images.npy", images)
+rows = images.reshape(4, 4, {channels}, {height}, {width}).transpose(0, 3, 1, 4, 2)
+np.save("grid.npy", rows.reshape(4 * {height}, 4 * {width}, {channels}))
 print(images.shape, images.dtype, images.min(), images.max())
-clean = model.denoiser.denoise         # D(x, sigma, labels) in EDM's coordinates, data of standard deviation 0.5
+clean = model.denoiser.denoise        # D(x, sigma, labels) in EDM's coordinates, data of standard deviation 0.5
 ```
 
 Sampler: {sampler}; guidance weight: {guidance:g}; EMA length: {lengths}.

@@ -17,7 +17,7 @@ from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser, one_hot
 from trainables.randomness import normal
-from trainables.recipe import make_recipe
+from trainables.recipe import Evaluation, make_recipe
 from trainables.sampling.guidance import guided
 
 
@@ -26,7 +26,7 @@ class Exported:
 
     def __init__(self, denoiser: Denoiser, guide: Denoiser | None, data: ImageData, settings: dict[str, Any]) -> None:
         self.denoiser, self.guide, self.data = denoiser, guide, data
-        self.evaluation = make_recipe({"evaluation": settings}, "exported model").evaluation
+        self.evaluation = Evaluation.model_validate(settings)
 
     @torch.inference_mode()
     def sample(self, count: int, labels: np.ndarray | None = None, seed: int = 0) -> np.ndarray:

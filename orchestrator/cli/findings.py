@@ -1,4 +1,4 @@
-"""Commands for what was found: `snrlab results|report|track|ui`."""
+"""Commands for what was found: `snrlab results|report|track|ui|export`."""
 
 from __future__ import annotations
 
@@ -80,6 +80,23 @@ def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri:
     loaded, uri = _load(study, work, tracking_uri), _uri(work, tracking_uri)
     attach(loaded, write_page(loaded, work.study(study).report), uri)
     typer.echo(f"study {study}: {len(loaded.trials)} trials are in MLflow ({without_password(uri)})")
+
+
+@findings.command()
+def export(study: StudyName, trial: Annotated[int, typer.Option(help="number of the trial", min=0)],
+           sigma_rel: Annotated[str, typer.Option("--sigma-rel", help="best, a length, or one per group: 0.05,0.1")] = "best",
+           output: Annotated[Path | None, typer.Option(help="folder to make (default: STUDY-trial-N here)")] = None,
+           workdir: WorkdirOption = Path("runs")) -> None:
+    """Write a trial's networks as a folder of safetensors and JSON, to sample from with PyTorch and `trainables` alone."""
+    from orchestrator.cli.export import export_trial
+    from orchestrator.records.definition import recall
+
+    work = WorkFolder(workdir)
+    folder = work.study(study)
+    recall(folder)
+    target, lengths = export_trial(folder, trial, sigma_rel, output or Path(f"{study}-trial-{trial}"), work.cache)
+    said = ", ".join(f"{length:g}" for length in lengths)
+    typer.echo(f"{target}: EMA length sigma_rel {said}; {target / 'README.md'} says how to sample")
 
 
 @findings.command()
