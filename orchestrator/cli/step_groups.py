@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 
@@ -69,7 +70,7 @@ def _table(recipe: Recipe) -> Iterator[str]:
     """A row per network, and what sampling costs."""
     experts, base = experts_of(recipe), base_recipe(recipe)
     data = recipe.data.load()
-    cost, macs = network_cost(base), macs_by_width(recipe.network, data.shape, recipe.classes_of(data))
+    cost, macs = _network_cost(base.canonical_json), macs_by_width(recipe.network, data.shape, recipe.classes_of(data))
     edges = None if experts.split.needs_loss else split_levels(experts.split, experts.groups, recipe.axis)
     levels = [_UNKNOWN] * experts.groups if edges is None else [str(interval or "all") for interval in levels_of(edges)]
     ratios = None if experts.budgets.needs_loss else experts.budgets.ratios(experts.groups)
@@ -93,11 +94,18 @@ def _cost(recipe: Recipe, macs: MacsByWidth, group: str, ratio: float) -> Mappin
     """`macs`, and `parameters` where the widths do not depend on the base's weights; MACs are met within 2 %."""
     pruning, base = experts_of(recipe).pruning, base_recipe(recipe)
     if ratio == 1.0:
-        return network_cost(base)
+        return _network_cost(base.canonical_json)
     if pruning.allocation != "uniform":
         return {"macs": ratio * macs.full}
     try:
         widths = uniform(ratio * macs.full, macs, pruning.multiple)
     except ConfigError as error:
         raise ConfigError(f"experts: {group} cannot come down to {ratio:.3g} of the base's MACs: {error}") from None
-    return network_cost(base.model_copy(update={"network": recipe.network.model_copy(update={"widths": widths})}))
+    pruned = base.model_copy(update={"network": recipe.network.model_copy(update={"widths": widths})})
+    return _network_cost(pruned.canonical_json)
+
+
+@functools.cache
+def _network_cost(recipe_json: str) -> Mapping[str, float]:
+    """Counting takes half a second, and groups and variants have networks in common."""
+    return network_cost(Recipe.model_validate_json(recipe_json))
