@@ -127,7 +127,7 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         ema=sorted((p for p in points if p), key=lambda p: p.sigma_rel),
         interval=(numbers["sigma_rel_low"], numbers["sigma_rel_high"]) if "sigma_rel_low" in numbers else None,
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
-        reused=content["reused"], provenance=content["provenance"],
+        reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
     )
 
 

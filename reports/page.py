@@ -16,6 +16,8 @@ from reports import figures
 from reports.documents import short
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
+from reports.step_group_figures import groups_on_the_axis
+from reports.step_groups import shown_step_groups
 from reports.tables import rows
 from reports.variant_figures import forest
 from reports.variant_tables import variant_rows
@@ -33,6 +35,7 @@ def render_page(results: StudyResults) -> str:
     environment = Environment(loader=PackageLoader("reports"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     environment.filters["short"] = lambda value: "–" if value is None else short(value)
     environment.filters["change"] = lambda value: "–" if value is None else f"{value:+.1%}"
+    environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
     ablation = ablation_of(results)
     charts = [
         ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
@@ -55,11 +58,14 @@ def render_page(results: StudyResults) -> str:
     density = figures.densities(results)
     if density:
         charts.append(("densities", "Noise levels in training", "Density over log SNR of the best and the worst completed trial.", density))
+    step_groups = shown_step_groups(results, ablation)
+    axis = Markup(_html("step-groups", groups_on_the_axis(step_groups))) if step_groups else ""  # noqa: S704
     # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
     return environment.get_template("report.html").render(
         results=results, rows=rows(results), ranked=results.ranked, ablation=ablation,
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
+        step_groups=step_groups, step_group_axis=axis,
         samples=_samples(results), plotly=Markup(get_plotlyjs()), warnings=list(_warnings(results)),  # noqa: S704
         provenance=_provenance(results),
         definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),

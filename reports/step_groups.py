@@ -1,0 +1,128 @@
+"""Trials with a network per group of noise levels, as tracked: their groups, EMA lengths and compute by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from reports.documents import reused_text
+from reports.results import StudyResults, TrialResult
+from reports.variants import Ablation
+
+_MOST = 8  # trials that are shown
+Number = Annotated[float | None, BeforeValidator(lambda value: value if isinstance(value, int | float) else None)]
+
+
+class Group(BaseModel):
+    """One group; low <= log SNR < high, the outermost with open ends."""
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+    ratio: float  # budget over the base's multiply-accumulates
+    macs: Number = None
+    parameters: Number = None
+    images: int = 0
+    base_loss: Number = None  # of the base on the group's levels
+    loss: Number = None  # of the fine-tuned network, at its EMA length
+    sigma_rel: Number = None
+    kept: dict[str, tuple[int, int]] = {}  # (units kept, units of the base) by block
+
+    @property
+    def change(self) -> float | None:
+        """Of the loss by pruning and fine-tuning, relative."""
+        return self.loss / self.base_loss - 1 if self.loss is not None and self.base_loss else None
+
+    @property
+    def levels(self) -> str:
+        """In words."""
+        if self.low is None:
+            return "all" if self.high is None else f"below {self.high:.3g}"
+        return f"from {self.low:.3g}" if self.high is None else f"{self.low:.3g} to {self.high:.3g}"
+
+
+class Stage(BaseModel):
+    """One line of the compute ledger."""
+
+    stage: str
+    images: int = 0
+    train_seconds: float = 0.0
+    train_macs: Number = None
+    reused: dict[str, Any] = {}
+
+    @property
+    def origin(self) -> str:
+        """Where it was trained."""
+        return reused_text(self.reused) or "trained for this trial"
+
+
+class Choice(BaseModel):
+    """EMA lengths from noise to data, and their score."""
+
+    how: Literal["joint", "common"]
+    sigma_rels: list[float]
+    distance: float
+
+
+class StepGroups(BaseModel):
+    """What a trial's sweep says of its experts."""
+
+    macs_ratio: float  # per image in sampling, over the base's
+    base_macs: Number = None
+    base_parameters: Number = None
+    best: Literal["joint", "common"]
+    choices: list[Choice] = []
+    groups: list[Group] = Field(min_length=1)
+    ledger: list[Stage] = []
+
+    @property
+    def lengths_text(self) -> str:
+        """Whether a length per group or one for all did better; empty where it was not compared."""
+        joint, common = ([c for c in self.choices if c.how == how] for how in ("joint", "common"))
+        if not joint or not common:
+            return ""
+        one, each = min(common, key=lambda c: c.distance), min(joint, key=lambda c: c.distance)
+        lengths = ", ".join(f"{length:.3g}" for length in each.sigma_rels)
+        texts = {
+            "joint": f"a length for each group by its own loss ({lengths}): {each.distance:.4g}",
+            "common": f"one length for all ({one.sigma_rels[0]:.3g}): {one.distance:.4g}",
+        }
+        other = "common" if self.best == "joint" else "joint"
+        return f"EMA lengths: {texts[self.best]}, against {texts[other]}."
+
+    @property
+    def spent(self) -> tuple[int, float]:
+        """(images, seconds) of the stages that were trained for this trial."""
+        own = [stage for stage in self.ledger if not stage.reused]
+        return sum(stage.images for stage in own), sum(stage.train_seconds for stage in own)
+
+    @property
+    def blocks(self) -> Iterator[tuple[str, list[str]]]:
+        """(block, units kept of those that there are, by group) of the blocks that some group has pruned."""
+        for block in dict.fromkeys(name for group in self.groups for name in group.kept):
+            counts = [group.kept.get(block) for group in self.groups]
+            if any(count and count[0] < count[1] for count in counts):
+                yield block, [f"{count[0]} of {count[1]}" if count else "–" for count in counts]
+
+
+def read_step_groups(content: Any) -> StepGroups | None:
+    """None of a trial without experts, and where an earlier version has written something else."""
+    try:
+        return StepGroups.model_validate(content) if content else None
+    except ValidationError:
+        return None
+
+
+def shown_step_groups(results: StudyResults, ablation: Ablation | None) -> list[tuple[str, TrialResult, StepGroups]]:
+    """(title, trial, its groups): the first seed of every variant of a design, or the best trials of a search."""
+    if ablation:
+        chosen = [(f"{v.name} (seed {t.seed})", t) for v in ablation.variants for t in [t for t in v.trials if _groups(t)][:1]]
+    else:
+        chosen = [(f"trial {t.number}", t) for t in results.ranked if _groups(t)]
+    return [(title, trial, groups) for title, trial in chosen[:_MOST] if (groups := _groups(trial))]
+
+
+def _groups(trial: TrialResult) -> StepGroups | None:
+    return read_step_groups(trial.experts)
