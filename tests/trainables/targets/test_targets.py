@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.log_snr import alpha_sigma, from_edm_sigma, noise_conditioning, to_decibel, to_edm_sigma, to_flow_time
+from trainables.log_snr import alpha_sigma, from_edm_sigma, noise_conditioning
 from trainables.targets import KINDS, make_target
 
 finite = st.floats(-3, 3)
@@ -36,15 +36,6 @@ def test_edm_coefficients_equal_the_reference(golden_edm2) -> None:
     np.testing.assert_allclose(skip * sd * np.array(values["c_in"]), values["c_skip"], rtol=1e-12)
     np.testing.assert_allclose(out * sd, values["c_out"], rtol=1e-12)
     np.testing.assert_allclose(alpha / sd, values["c_in"], rtol=1e-12)
-
-
-@given(st.floats(-30, 30))
-def test_coordinates_agree(log_snr: float) -> None:
-    alpha, sigma = alpha_sigma(log_snr)
-    assert alpha**2 + sigma**2 == pytest.approx(1, rel=1e-12)
-    assert from_edm_sigma(to_edm_sigma(log_snr)) == pytest.approx(log_snr, abs=1e-12)
-    assert to_decibel(log_snr) == pytest.approx(20 * np.log10(alpha / sigma), rel=1e-9, abs=1e-9)
-    assert to_flow_time(log_snr) == pytest.approx(sigma / (alpha + sigma), rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "of_clean_and_noise", "to_clean"), [
