@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKDIR ?= runs
 UV_VERSION := 0.13.8
+COUNT ?= 200
 
-.PHONY: help quickstart env test test-slow faults check bench lock clean
+.PHONY: help quickstart env test test-slow faults mutants check bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +35,9 @@ test-slow: env  ## real studies (about 30 minutes)
 
 faults: env  ## break every kind of file, process and resource of a study (about 2 hours)
 	$(BIN)/python -m pytest -m faults tests/faults
+
+mutants: env  ## change the code in COUNT random places, one at a time, and see whether the tests notice (200, in hours)
+	$(BIN)/python -m tests.mutants $(COUNT)
 
 check: env  ## linters and types
 	$(BIN)/ruff check .
