@@ -102,6 +102,7 @@ def _steps(recipe: Recipe, ranks: Ranks, count: int) -> tuple[loop.Run, list[Ten
     with _ALONE:
         run = loop.Run(recipe, Path(), Path(), ranks)
         run.model.launch()
+    ranks.sum(torch.zeros(1))  # none steps, and seeds that stream for its dropout, before all are made
     found: list[Tensor] = []
     step = run.model.step
 

@@ -22,6 +22,8 @@ def deviation(case: dict[str, str]) -> np.ndarray:
     """(mean gradient - expected one) in its own standard errors, of the network's weights and of some directions of the head's."""
     recipe, world, resume = recipe_of(case)
     trained = train_on_toy(recipe, world, resume)
+    if recipe.timesteps.kind == "adaptive":
+        assert not len(trained.run.inputs.draws.state()["gains"]), "steps that move nothing have no gain, and teach the policy nothing"
     expected = expected_gradient(recipe, trained.run)
     directions = np.eye(4, len(expected))
     if len(expected) > 4:
