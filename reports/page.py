@@ -113,7 +113,7 @@ def _warnings(results: StudyResults) -> Any:
     if results.ranked:
         best = results.ranked[0]
         widths = [p.sigma_rel for p in best.ema_curve]
-        if widths and best.sigma_rel in (widths[0], widths[-1]):
+        if widths and best.sigma_rel in (widths[0], widths[-1]) and not results.definition.get("design"):
             yield (f"The best trial's optimum, sigma_rel {best.sigma_rel:g}, lies at the edge of the swept range "
                    f"({widths[0]:g} to {widths[-1]:g}): a wider range may find a better one.")
         seeds = {t.seed for t in results.ranked}

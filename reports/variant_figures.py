@@ -9,8 +9,6 @@ import plotly.graph_objects as go
 from reports.figures import HIGHLIGHT, OTHER, STOPPED, empty_figure, plain
 from reports.variants import Ablation
 
-_COLOURS = {"better": HIGHLIGHT, "worse": OTHER, "equivalent": OTHER, "cannot tell yet": STOPPED}
-
 
 def forest(ablation: Ablation) -> go.Figure:
     """A row per comparison: the change with its simultaneous interval, and the paired difference of every seed."""
@@ -27,7 +25,8 @@ def forest(ablation: Ablation) -> go.Figure:
         value, low, high = (math.expm1(x) for x in (c.difference, c.low, c.high))
         figure.add_scatter(
             x=[value], y=[label], mode="markers", showlegend=False,
-            marker={"color": _COLOURS[verdict.word], "size": 11, "symbol": "diamond"},
+            marker={"color": HIGHLIGHT if verdict.word == "better" else OTHER, "size": 11,
+                    "symbol": "diamond-open" if verdict.word == "cannot tell yet" else "diamond"},
             error_x={"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "thickness": 2},
             hovertemplate=f"{plain(verdict.sentence)}<extra></extra>",
         )

@@ -23,6 +23,7 @@ class Variant:
     trials: tuple[TrialResult, ...]
     sigma_rel: float | None  # best over all seeds together; None where its seeds were not swept at common lengths
     scores: dict[int, float]  # by seed, at that length, or else each at its own best
+    lengths: tuple[float, ...] = ()  # EMA lengths at which all its seeds were swept
 
     @property
     def mean(self) -> float | None:
@@ -84,6 +85,10 @@ class Ablation:
             f"{v.name} is unstable: seed{'s' if len(v.failed) > 1 else ''} {', '.join(map(str, v.failed))} ended without a score, "
             f"and its numbers are those of the others" for v in self.variants if v.failed
         ]
+        found += [
+            f"{v.name}'s best EMA length, {v.sigma_rel:g}, lies at the edge of the swept range ({v.lengths[0]:g} to {v.lengths[-1]:g}): "
+            "a wider range may find a better one" for v in self.variants if v.lengths and v.sigma_rel in (v.lengths[0], v.lengths[-1])
+        ]
         if any(v.sigma_rel is None and v.scores for v in self.variants):
             found.append("EMA lengths were tuned per seed, because the seeds of a variant were not swept at the same lengths; "
                          "the best of several is a little too good")
@@ -135,4 +140,4 @@ def _variant(name: str, trials: list[TrialResult]) -> Variant:
     if not common:
         return Variant(name, tuple(trials), None, {t.seed: t.best for t in completed if t.best is not None})
     best = min(common, key=lambda width: sum(math.log(curve[width]) for curve in curves.values()))
-    return Variant(name, tuple(trials), best, {seed: curve[best] for seed, curve in curves.items()})
+    return Variant(name, tuple(trials), best, {seed: curve[best] for seed, curve in curves.items()}, tuple(common))

@@ -91,6 +91,7 @@ def test_seeds_without_common_lengths_keep_their_own() -> None:
         trial.ema = [EmaPoint(0.08 + trial.number / 1000, 10.0, 1e-3)]
         trial.best = 10.0
     found = outcome(results)
+    assert not any("edge" in note for note in outcome(study_results(DESIGN, LEVELS)).notes)
     assert found.variants[0].sigma_rel is None and any("tuned per seed" in note for note in found.notes)
 
 
@@ -116,3 +117,10 @@ def test_rows_by_variant_and_by_comparison() -> None:
 def test_no_difference_is_no_finding() -> None:
     found = outcome(study_results({**DESIGN, "seeds": 3}, dict.fromkeys(LEVELS, 20.0), spread=0.2))
     assert found.headline.startswith("No variant has been shown to be better than edm")
+
+
+def test_a_best_length_at_the_edge_of_the_sweep_is_noted() -> None:
+    results = study_results(DESIGN, LEVELS)
+    for trial in results.trials:
+        trial.ema = [p for p in trial.ema if p.sigma_rel >= 0.08]
+    assert any("edm's best EMA length, 0.08, lies at the edge of the swept range (0.08 to 0.12)" in note for note in outcome(results).notes)
