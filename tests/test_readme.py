@@ -11,10 +11,12 @@ from trainables.files.yaml_file import parse_mapping
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_study_file_of_the_readme_is_valid() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    study = make_study(parse_mapping(text, "README"))
+def test_the_study_file_of_the_readme_is_valid_and_so_is_its_design() -> None:
+    search, design = (parse_mapping(text, "README") for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+    study = make_study(search)
     assert study.search.trials == 20 and set(study.space) == {"weighting.gamma", "schedule.kind", "schedule.b"}
+    ablation = make_study({**{key: search[key] for key in ("name", "base", "sweep", "compute")}, **design})
+    assert len(ablation.design_trials) == 15
 
 
 def test_links_lead_somewhere() -> None:
