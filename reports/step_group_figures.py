@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -12,18 +13,19 @@ from reports.step_groups import Group, StepGroups
 from trainables.log_snr import from_edm_sigma
 
 _SCALE = [[0.0, "#dbe8f8"], [1.0, "#0b63ce"]]
+_LINE = 18  # characters
 _WIDEST = 1.0  # of an open end beyond the sampler's range, in log SNR
 
 
 def groups_on_the_axis(shown: Sequence[tuple[str, TrialResult, StepGroups]]) -> go.Figure:
     """A bar per trial over log SNR, in parts of its groups; darker parts have more of the base's multiply-accumulates."""
-    figure = empty_figure("log SNR: noise on the left, data on the right", "")
+    figure = empty_figure("noise ← log SNR → data", "")
     for title, trial, found in reversed(shown):
         ends = [_ends(group, trial, found.groups) for group in found.groups]
         texts = [f"{100 * group.ratio:.0f} %" for group in found.groups]
         figure.add_bar(
-            x=[high - low for low, high in ends], base=[low for low, _ in ends], y=[plain(title)] * len(ends), orientation="h", width=0.6,
-            text=texts, textposition="inside", insidetextanchor="middle", textangle=0, showlegend=False,
+            x=[high - low for low, high in ends], base=[low for low, _ in ends], y=[_in_lines(title)] * len(ends),
+            orientation="h", width=0.6, text=texts, textposition="inside", insidetextanchor="middle", textangle=0, showlegend=False,
             marker={"color": [group.ratio for group in found.groups], "colorscale": _SCALE, "cmin": 0.3, "cmax": 1.0,
                     "line": {"color": "#ffffff", "width": 2}},
             customdata=[[group.name, group.levels] for group in found.groups],
@@ -32,6 +34,11 @@ def groups_on_the_axis(shown: Sequence[tuple[str, TrialResult, StepGroups]]) -> 
     figure.update_layout(height=120 + 46 * len(shown), barmode="overlay", uniformtext={"minsize": 9, "mode": "hide"})
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def _in_lines(title: str) -> str:
+    """Long names must leave a phone some room for the bars."""
+    return "<br>".join(plain(line) for line in textwrap.wrap(title, _LINE))
 
 
 def _ends(group: Group, trial: TrialResult, groups: Sequence[Group]) -> tuple[float, float]:

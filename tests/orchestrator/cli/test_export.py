@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
 from orchestrator.cli.export import best_lengths, export_trial
+from orchestrator.execution.expert_sweep import sweep_of_experts
 from orchestrator.records.definition import define
 from orchestrator.records.folders import StudyFolder, SweepRecord, Training, TrialRecord, WorkFolder
+from reports.step_groups import read_step_groups
 from search_spaces.study import make_study
 from tests.conftest import tiny_fields
 from tests.orchestrator.records.written import written_study
 from tests.trainables.stages.recipes import stepwise
+from trainables.ema.sweep_settings import Sweep
 from trainables.errors import UserError
 from trainables.exported import load_exported
 from trainables.files import document
@@ -91,6 +95,19 @@ def test_a_trial_with_experts_is_exported_with_a_length_per_group(tmp_path: Path
     assert run_readme(target, monkeypatch).dtype == np.uint8 and load_exported(target).sample(1).shape == (1, 1, 8, 8)
     with pytest.raises(UserError, match="3 EMA lengths were given for 2 groups"):
         export_trial(folder, 0, "0.05,0.1,0.1", tmp_path / "other", cache)
+
+
+def test_what_the_sweep_of_experts_finds_is_exported_and_reported(tmp_path: Path, cache: Path) -> None:
+    recipe = stepwise()
+    folder = trained(tmp_path, cache, recipe)
+    trial = folder.trial(0)
+    record, _ = sweep_of_experts(recipe, trial.root, cache, Sweep(sigma_rels=(0.05, 0.1)), torch.device("cpu"))
+    trial.write_sweep(record)
+    target, lengths = export_trial(folder, 0, "best", tmp_path / "out", cache)
+    assert document.read(target / "model.json", "")["sigma_rels"] == list(lengths) and len(lengths) == 2
+    shown = read_step_groups(trial.sweep.experts)
+    assert shown and [group.sigma_rel for group in shown.groups] == list(lengths) and shown.spent[0] == 512 and list(shown.blocks)
+    assert "one length for all" in shown.lengths_text
 
 
 def test_a_trial_that_was_stopped_before_its_experts_is_exported_as_its_base(tmp_path: Path, cache: Path) -> None:
