@@ -198,3 +198,31 @@ def test_defaults_are_the_published_ones(name: str, expected: dict) -> None:
     assert KINDS[name]().model_dump() == {"kind": name, **expected}
     built = KINDS[name]().build([nn.Linear(2, 2)]).param_groups[0]
     assert built["lr"] == expected["lr"] and built.get("betas", (0.9, 0.99)) == (0.9, 0.99) and built.get("momentum", 0.9) == 0.9
+
+
+RANGES = {  # low, high, whether in logarithms
+    **{f"{name}.lr": (1e-3, 3e-2, True) for name in ("adam", "adamw", "nadam", "radam")},
+    "adamw.weight_decay": (1e-3, 0.3, True), "sgd.lr": (1e-5, 0.1, True), "sgd.weight_decay": (1e-5, 1e-2, True),
+}
+
+
+def test_ranges_that_are_searched_by_default() -> None:
+    found = {
+        f"{name}.{field}": tuple(info.json_schema_extra["search"].values())
+        for name, kind in KINDS.items() for field, info in kind.model_fields.items() if info.json_schema_extra
+    }
+    assert found == RANGES
+
+
+@pytest.mark.parametrize(("name", "field", "allowed", "refused"), [
+    ("adam", "lr", (1e-9,), (0.0,)), ("sgd", "lr", (1e-9,), (0.0,)), ("adam", "decay_after", (0,), (-1,)), ("adam", "ramp_up", (0,), (-1,)),
+    ("adam", "clip_norm", (0.0,), (-0.1,)), ("adam", "beta1", (0.0, 0.999), (-0.001, 1.0)), ("adam", "beta2", (0.0, 0.999), (-0.001, 1.0)),
+    ("adam", "eps", (1e-12,), (0.0,)), ("adamw", "weight_decay", (0.0,), (-0.001,)), ("sgd", "weight_decay", (0.0,), (-0.001,)),
+    ("sgd", "momentum", (0.9, 0.999), (-0.001, 1.0)),
+])
+def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused: tuple) -> None:
+    for value in allowed:
+        assert getattr(KINDS[name](**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=field):
+            KINDS[name](**{field: value})

@@ -150,3 +150,33 @@ def test_ddpm_steps_stand_in_the_middle_of_their_cells(betas: tuple) -> None:
     np.testing.assert_allclose(np.exp(schedule.log_prob(middles)), -1 / (steps * np.diff(levels)), rtol=1e-6)
     assert np.isneginf(schedule.log_prob(edges + np.array([0.1, -0.1]))).all()
     assert schedule.cdf(edges + np.array([0.1, -0.1])).tolist() == [1.0, 0.0]
+
+
+RANGES = {  # low, high, whether in logarithms
+    "cosine_shifted.mu": (-3.0, 3.0, False), "cosine_scaled.s": (0.5, 4.0, True), "laplace.mu": (-3.0, 3.0, False),
+    "laplace.b": (0.25, 3.0, True), "cauchy.mu": (-3.0, 3.0, False), "cauchy.gamma": (0.25, 4.0, True),
+    "edm_lognormal.P_mean": (-2.5, 0.5, False), "edm_lognormal.P_std": (0.6, 2.0, False),
+    "logit_normal.mean": (-1.5, 1.5, False), "logit_normal.std": (0.4, 2.0, False),
+}
+
+
+def test_ranges_that_are_searched_by_default() -> None:
+    found = {
+        f"{name}.{field}": tuple(info.json_schema_extra["search"].values())
+        for name, kind in KINDS.items() for field, info in kind.model_fields.items() if info.json_schema_extra
+    }
+    assert found == RANGES
+
+
+@pytest.mark.parametrize(("name", "field", "allowed", "refused"), [
+    ("cosine_scaled", "s", (1e-9,), (0.0,)), ("laplace", "b", (1e-9,), (0.0,)), ("cauchy", "gamma", (1e-9,), (0.0,)),
+    ("edm_lognormal", "P_std", (1e-9,), (0.0,)), ("logit_normal", "std", (1e-9,), (0.0,)),
+    ("ddpm_linear", "steps", (2, 100_000), (1, 100_001)), ("ddpm_linear", "beta_start", (1e-9, 0.02), (0.0, 1.0)),
+    ("ddpm_linear", "beta_end", (1e-4, 0.999), (0.0, 9e-5, 1.0)), ("cosine", "log_snr_max", (-19.0,), (-20.0, -21.0)),
+])
+def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused: tuple) -> None:
+    for value in allowed:
+        assert getattr(KINDS[name](**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=field):
+            KINDS[name](**{field: value})

@@ -189,3 +189,18 @@ def test_speed_weights_go_from_the_bound_s_complement_to_the_bound_with_the_slop
         levels, weights = draws.draw(0, 512, CLEAN)
         t = 1 - SCHEDULE.cdf(levels)  # cosine: sigma = sin(pi t/2), whose slope is steepest at t = 0
         np.testing.assert_allclose(weights, (1 - bound) + (2 * bound - 1) * np.cos(np.pi * t / 2), atol=2e-3)
+
+
+@pytest.mark.parametrize(("name", "field", "allowed", "refused"), [
+    ("loss_second_moment", "cells", (2, 4096), (1, 4097)), ("loss_second_moment", "history", (1, 1000), (0, 1001)),
+    ("loss_second_moment", "uniform_share", (0.0, 1.0), (-0.001, 1.001)),
+    ("speed", "ratio", (1.0,), (0.999,)), ("speed", "flat_slope", (1e-9,), (0.0,)), ("speed", "weight_bound", (0.5, 1.0), (0.499, 1.001)),
+    ("adaptive", "levels", (8, 10_000), (7, 10_001)), ("adaptive", "update_every", (1,), (0,)), ("adaptive", "chosen", (1,), (0,)),
+    ("adaptive", "queue", (2,), (1,)), ("adaptive", "entropy", (0.0,), (-0.001,)), ("adaptive", "lr", (1e-9,), (0.0,)),
+])
+def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused: tuple) -> None:
+    for value in allowed:
+        assert getattr(KINDS[name](**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=field):
+            KINDS[name](**{field: value})

@@ -141,3 +141,29 @@ def test_the_ridge_is_in_units_of_the_mean_squared_gradient_norm(ridge: float) -
     for unit in (1e-3, 1.0, 40.0):
         expected = 1 / (np.array([1.0, 4.0, 7.0]) + ridge * 4)
         np.testing.assert_allclose(min_norm_weights(unit * np.diag([1.0, 4.0, 7.0]), ridge), expected / expected.sum(), rtol=1e-9)
+
+
+RANGES = {  # low, high, whether in logarithms
+    "min_snr.gamma": (1.0, 20.0, True), "max_snr.gamma": (1.0, 20.0, True), "soft_min_snr.gamma": (1.0, 20.0, True),
+    "p2.gamma": (0.0, 2.0, False), "sigmoid.bias": (-5.0, 3.0, False),
+}
+
+
+def test_ranges_that_are_searched_by_default() -> None:
+    found = {
+        f"{name}.{field}": tuple(info.json_schema_extra["search"].values())
+        for name, kind in KINDS.items() for field, info in kind.model_fields.items() if info.json_schema_extra
+    }
+    assert found == RANGES
+
+
+@pytest.mark.parametrize(("name", "field", "allowed", "refused"), [
+    ("ugd", "every", (1,), (0,)), ("ugd", "decay", (0.0, 0.999), (-0.001, 1.0)), ("ugd", "ridge", (1e-9,), (0.0,)),
+    ("p2", "k", (1e-9,), (0.0,)), ("p2", "gamma", (0.0,), (-0.001,)), ("min_snr", "gamma", (1e-9,), (0.0,)),
+])
+def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused: tuple) -> None:
+    for value in allowed:
+        assert getattr(KINDS[name](**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=field):
+            KINDS[name](**{field: value})
