@@ -15,7 +15,7 @@ HIGHLIGHT, OTHER, STOPPED = "#0b63ce", "#8a94a3", "#d0d5dc"
 
 
 def ema_curves(results: StudyResults) -> go.Figure:
-    """Score against EMA length, a line per trial; the best trial stands out."""
+    """Score against EMA length, a line per trial, and its classical averages as marks; the best trial stands out."""
     figure = empty_figure("EMA length sigma_rel", results.metric)
     for trial in results.trials:
         points = trial.ema_curve
@@ -27,6 +27,14 @@ def ema_curves(results: StudyResults) -> go.Figure:
             error_y={"array": [1.96 * (p.standard_error or 0.0) for p in points], "thickness": 1, "width": 2},
             hovertemplate=f"{_name(trial)}<br>{plain(trial.label)}<br>sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
         )
+        marks, best = trial.classical_marks, bool(results.ranked) and trial is results.ranked[0]
+        if marks:
+            figure.add_scatter(
+                x=[p.sigma_rel for p in marks], y=[p.distance for p in marks], text=[plain(p.name) for p in marks], mode="markers",
+                marker={"symbol": "diamond-open", "size": 10, "color": HIGHLIGHT if best else OTHER}, showlegend=False,
+                error_y={"array": [1.96 * (p.standard_error or 0.0) for p in marks], "thickness": 1, "width": 2},
+                hovertemplate=f"{_name(trial)}<br>%{{text}}<br>width of sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.3f}}<extra></extra>",
+            )
     figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])
     figure.update_yaxes(type="log")
     return figure

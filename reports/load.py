@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.documents import STUDY, TRIAL, flatten, unpack
 from reports.mlflow_client import connect, knock, when_free
-from reports.results import EmaPoint, StudyResults, TrialResult, track_again
+from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult, track_again
 from trainables.errors import UserError, did_you_mean
 from trainables.secrets import redact
 
@@ -125,6 +125,7 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         images=curve[-1][0] if curve else 0, train_seconds=numbers.get("train_seconds", 0.0), best=numbers.get(metric),
         sigma_rel=numbers.get("sigma_rel"), curve=curve, loss=curves.get("loss", []),
         ema=sorted((p for p in points if p), key=lambda p: p.sigma_rel),
+        classical=[_classical_point(row, metric) for row in sweep.get("classical", []) if metric in row["metrics"]],
         interval=(numbers["sigma_rel_low"], numbers["sigma_rel_high"]) if "sigma_rel_low" in numbers else None,
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
         reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
@@ -138,4 +139,11 @@ def _ema_point(point: dict[str, Any], solver: str, metric: str) -> EmaPoint | No
     return EmaPoint(
         point["sigma_rel"], point["metrics"][metric], point.get("profile_error"), point["standard_error"], point["images"],
         point["guidance_weight"], point["guide_sigma_rel"], solver, point["metrics"], point.get("feature_hash", ""),
+    )
+
+
+def _classical_point(row: dict[str, Any], metric: str) -> ClassicalPoint:
+    return ClassicalPoint(
+        row["name"], row["sigma_rel"], row["metrics"][metric], row["standard_error"], row["images"], row["guidance_weight"],
+        row["guide_sigma_rel"],
     )

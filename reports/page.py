@@ -39,7 +39,7 @@ def render_page(results: StudyResults) -> str:
     ablation = ablation_of(results)
     charts = [
         ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
-         "of the range means that the range should be widened.", figures.ema_curves(results)),
+         f"of the range means that the range should be widened.{_classical(results)}", figures.ema_curves(results)),
         ("convergence", "Convergence", f"Interim scores use fewer images, and only the averages tracked in training: they rank trials for "
          f"early stopping, and are not comparable with the final {results.metric}. {_correlations(results)}", figures.convergence(results)),
     ]
@@ -88,6 +88,12 @@ def _correlations(results: StudyResults) -> str:
     if not found:
         return "Their rank correlation with final scores needs three completed trials or more."
     return f"Spearman's rank correlation between interim and final scores of completed trials: {', '.join(found)}."
+
+
+def _classical(results: StudyResults) -> str:
+    if not any(trial.classical_marks for trial in results.trials):
+        return ""
+    return " Diamonds are the trial's classical averages (ema.classical), each at the sigma_rel of the power function of the same width."
 
 
 def _html(key: str, chart: Any) -> str:

@@ -26,6 +26,19 @@ class EmaPoint:
     feature_hash: str = ""  # of the feature network
 
 
+@dataclass(frozen=True)
+class ClassicalPoint:
+    """A trial's score with a classical average of its weights."""
+
+    name: str  # as ema.classical names it
+    sigma_rel: float  # of the power function of the same width
+    distance: float
+    standard_error: float | None = None
+    images: int = 0
+    guidance_weight: float = 1.0
+    guide_sigma_rel: float | None = None
+
+
 @dataclass
 class TrialResult:
     """One trial as tracked."""
@@ -46,6 +59,7 @@ class TrialResult:
     curve: list[tuple[int, float]] = field(default_factory=list)  # (images, interim score)
     loss: list[tuple[int, float]] = field(default_factory=list)
     ema: list[EmaPoint] = field(default_factory=list)
+    classical: list[ClassicalPoint] = field(default_factory=list)
     interval: tuple[float, float] | None = None  # 95 % interval of the best EMA length
     standard_error: float | None = None
     solver: str = ""
@@ -92,6 +106,12 @@ class TrialResult:
         own = [p for p in self.ema if p.images == last and p.solver == self.solver]
         best = min(own, key=lambda p: p.distance, default=None)
         return [p for p in own if best and (p.guidance_weight, p.guide_sigma_rel) == (best.guidance_weight, best.guide_sigma_rel)]
+
+    @property
+    def classical_marks(self) -> list[ClassicalPoint]:
+        """The classical averages in the slice of `ema_curve`."""
+        where = {(p.images, p.guidance_weight, p.guide_sigma_rel) for p in self.ema_curve}
+        return [p for p in self.classical if (p.images, p.guidance_weight, p.guide_sigma_rel) in where]
 
     def measured(self, name: str, metric: str) -> float:
         """A metric of the trial; infinite where it was not measured."""

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any
 
 from reports.documents import short
@@ -78,9 +79,10 @@ def _table(found: Rows, hidden: Collection[str]) -> bytes:
 
 
 def _with_origins(results: StudyResults) -> Rows:
-    """The rows of trials, each with how far its result can be reproduced, and by what it was trained."""
+    """The rows of trials, each with how far its result can be reproduced, by what it was trained, and scores of classical averages."""
     return [
-        {**row, "reused": trial.reused, "cannot_be_reproduced_from_commit": trial.not_reproducible, "provenance": trial.provenance}
+        {**row, "reused": trial.reused, "cannot_be_reproduced_from_commit": trial.not_reproducible, "provenance": trial.provenance,
+         "classical": [asdict(point) for point in trial.classical]}
         for row, trial in zip(rows(results), results.trials, strict=True)
     ]
 

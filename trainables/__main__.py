@@ -87,14 +87,17 @@ def _sweep(recipe: Recipe, output: Path, cache: Path, wanted: Sweep, device: tor
 
     metric = recipe.evaluation.features.metric
     if not recipe.experts:
-        for point in sweep(recipe, output, cache, wanted, device=device).points:
+        result = sweep(recipe, output, cache, wanted, device=device)
+        for point in result.points:
             print(f"sigma_rel {point.sigma_rel:g}: {metric} {point.distance:.4f}", flush=True)
+        for found in result.classical:
+            print(f"classical average {found.name}: {metric} {found.score.distance:.4f} (width {found.sigma_rel:.3g})", flush=True)
         return
-    found = sweep_experts(recipe, output, cache, wanted, device)
-    for choice in found.choices:
+    experts = sweep_experts(recipe, output, cache, wanted, device)
+    for choice in experts.choices:
         lengths = ", ".join(f"{length:g}" for length in (choice.sigma_rels if choice.how == "joint" else choice.sigma_rels[:1]))
         print(f"sigma_rel {lengths} ({choice.how}): {metric} {choice.score.distance:.4f}", flush=True)
-    print(f"best: {found.best.how}")
+    print(f"best: {experts.best.how}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def describe(study: Study, work: WorkFolder) -> str:
     longest, images, stages = lengths[1], images_of_trials(study), most_stages(study)
     snapshots = -(-longest // study.range_of("ema.snapshot_every")[0]) * len(recipe.ema.sigma_rels)
     disk = trials * stages * parameters * 4 * (snapshots + 1 + 3 + len(recipe.ema.sigma_rels))
-    sweep = evaluation.samples * study.sweep.evaluations
+    sweep = evaluation.samples * (study.sweep.evaluations + len(recipe.ema.classical) * study.sweep.slices)
     generated = -(-longest // study.range_of("evaluation.every")[0]) * evaluation.interim_samples + sweep
     training = trials * images[1] * seconds_per_image
     sweep_images = sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE

@@ -8,13 +8,19 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from reports.figures import ema_curves
+from reports.load import _trial
 from reports.page import render_page, write_page
 from reports.rank_correlation import RankCorrelation, rank_correlations
-from reports.results import EmaPoint, StudyResults, TrialResult
+from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult
 from reports.tables import render, rows, summary_lines
+from trainables.evaluation.classical_scores import ClassicalScore, classical_row
+from trainables.evaluation.scoring import Score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
@@ -171,3 +177,30 @@ def test_a_finished_study_has_samples_and_prints(finished, tmp_path: Path) -> No
     assert dom.count('<img src="data:image/png') == 2 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
     browse(page, f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path=tmp_path)
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
+
+
+def test_classical_averages_are_read_from_what_a_sweep_records() -> None:
+    score = Score(9.5, {"fd_probe": 9.5}, 0.1, None, np.zeros((0, 1, 8, 8), np.uint8), "hash")
+    row = classical_row(ClassicalScore("decay_0.5", 0.07, 512, 1.0, None, score))
+    content = {
+        "number": 0, "metrics": {"fd_probe": 9.0}, "sweep": {"points": [], "solver": "robust", "classical": [row]}, "further_sweeps": [],
+        "curves": {}, "recipe": {}, "variant": "v", "status": "completed", "values": {}, "recipe_key": "k", "reason": "", "reused": {},
+        "provenance": [],
+    }
+    run = SimpleNamespace(data=SimpleNamespace(metrics={"fd_probe": 9.0}, tags={}))
+    assert _trial(run, content, "fd_probe", "demo").classical == [ClassicalPoint("decay_0.5", 0.07, 9.5, 0.1, 512)]
+    del content["sweep"]["classical"]  # as earlier versions recorded it
+    assert _trial(run, content, "fd_probe", "demo").classical == []
+
+
+def test_classical_averages_are_marks_of_their_own_in_the_chart_of_lengths() -> None:
+    study = results()
+    assert "classical averages" not in render_page(study)
+    here, elsewhere = ClassicalPoint("half<life", 0.07, 9.5, 0.1), ClassicalPoint("decay", 0.06, 9.0, images=256)
+    study.trials[1].classical = [here, elsewhere]
+    assert study.trials[1].classical_marks == [here]  # the other one belongs to another time than the curve
+    (marks,) = [trace for trace in ema_curves(study).data if trace.mode == "markers"]
+    assert marks.x == (0.07,) and marks.y == (9.5,) and marks.text == ("half&lt;life",) and "%{text}" in marks.hovertemplate
+    assert "Diamonds are the trial&#39;s classical averages (ema.classical)" in render_page(study)
+    listed = json.loads(render(study, "json"))
+    assert [point["name"] for point in listed[1]["classical"]] == ["half<life", "decay"] and listed[0]["classical"] == []

@@ -66,7 +66,12 @@ class Sweep(Settings):
     def evaluations(self) -> int:
         """How many scores a sweep needs, at most."""
         lengths = self.sigma_rels.evaluations if isinstance(self.sigma_rels, Optimise) else len(self.sigma_rels)
-        return lengths * len(self.times) * max(len(self.guidance_weights), 1) * max(len(self.guide_sigma_rels), 1)
+        return lengths * self.slices
+
+    @property
+    def slices(self) -> int:
+        """How many times, guidance weights and weaker networks lengths are crossed with; classical averages are scored in each."""
+        return len(self.times) * max(len(self.guidance_weights), 1) * max(len(self.guide_sigma_rels), 1)
 
     @property
     def range_text(self) -> str:

@@ -117,3 +117,14 @@ def test_an_impossible_budget_is_said() -> None:
     with pytest.raises(ConfigError, match="group-1 cannot come down to"):
         experts = {"groups": 1, "budgets": {"kind": "ratios", "ratio_1": 0.4}}
         list(step_group_lines(study({"seed": [0, 1]}, base=tiny_fields(experts=experts))))
+
+
+def test_classical_averages_are_scored_in_every_slice_of_a_sweep() -> None:
+    def generated(**ema: Any) -> int:
+        fields = tiny_fields(ema={"snapshot_every": 64, **ema}, evaluation={**tiny_fields()["evaluation"], "guidance": {"by": "weaker"}})
+        sweep = {"sigma_rels": [0.1], "times": [0.5, 1.0], "guidance_weights": [1.0, 2.0]}
+        text = describe(make_study({"name": "s", "base": fields, "space": {"seed": [0, 1]}, "sweep": sweep}), WorkFolder(Path("runs")))
+        line = next(line for line in text.splitlines() if line.startswith("evaluation"))
+        return int(line.split()[1].replace(",", ""))
+
+    assert generated(classical=[{"decay": 0.5}]) - generated() == 4 * 64

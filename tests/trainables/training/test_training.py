@@ -135,10 +135,12 @@ def test_two_processes_train_the_same_losses_as_one(changes: dict, tmp_path: Pat
 def test_command_line_trains_scores_and_explains(tmp_path: Path, cache: Path, capsys) -> None:
     import yaml
 
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_fields()))
+    fields = tiny_fields(ema={"snapshot_every": 64, "classical": [{"decay": 0.5}]})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
     arguments = [str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / "run"), "--cache", str(cache)]
     assert main([*arguments, "--sweep", "0.08"]) == 0
-    assert "sigma_rel 0.08: fd_probe" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "sigma_rel 0.08: fd_probe" in printed and "classical average decay_0.5: fd_probe" in printed
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"recipe.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots"}
     assert main([str(tmp_path / "none.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err
