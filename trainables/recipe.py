@@ -119,6 +119,12 @@ class Evaluation(Settings):
             raise ValueError(f"features and also: each feature space may be given once, and these give {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _inception_score_has_its_network(self) -> Evaluation:
+        if "inception_score" in self.sample_metrics and not any(s.space == "inception" for s in (self.features, *self.also)):
+            raise ValueError("sample_metrics: inception_score needs the classes of inception: name it in features or also, or leave it out")
+        return self
+
 
 class Recipe(Settings):
     """Everything that decides a run's result."""

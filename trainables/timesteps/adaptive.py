@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.randomness import torch_seed, uniform
 from trainables.schedules import Schedule
@@ -25,9 +25,15 @@ class Adaptive(TimestepPolicy):
     discrete: bool = Field(True, description="round drawn times to the T levels; otherwise they are continuous")
     update_every: int = Field(40, ge=1, description="optimiser steps between two updates of the policy")
     chosen: int = Field(3, ge=1, description="levels whose gain is the reward")
-    queue: int = Field(5, ge=2, description="gain vectors from which those levels are chosen")
+    queue: int = Field(5, ge=3, description="gain vectors from which those levels are chosen; fewer than 3 tell nothing")
     entropy: float = Field(0.01, ge=0, description="weight of the policy's entropy in the reward")
     lr: float = Field(1e-2, gt=0, description="learning rate of the policy (Adam)")
+
+    @model_validator(mode="after")
+    def _chooses_among_its_levels(self) -> Adaptive:
+        if self.chosen > self.levels:
+            raise ValueError(f"chosen = {self.chosen} levels cannot be chosen from levels = {self.levels}: use fewer")
+        return self
 
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         return AdaptiveDraws(self, schedule, seed, batch_size)
