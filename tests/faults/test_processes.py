@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -19,11 +20,11 @@ TWO_WORKERS = {"compute": {"workers": 2, "max_failures": 3}}
 
 
 def victims(driver: int, words: str) -> list[psutil.Process]:
-    """Descendants of the driver whose command line holds these words."""
+    """Descendants of the driver whose command line matches; an actor is named after its class, or after what it is doing."""
     found = []
     for process in psutil.Process(driver).children(recursive=True):
         try:
-            if words in " ".join(process.cmdline()):
+            if re.search(words, " ".join(process.cmdline())):
                 found.append(process)
         except psutil.Error:
             continue
@@ -31,8 +32,9 @@ def victims(driver: int, words: str) -> list[psutil.Process]:
 
 
 def kill_one(process: subprocess.Popen[str], words: str) -> None:
-    wait_for(lambda: victims(process.pid, words))
-    victims(process.pid, words)[0].kill()
+    found: list[psutil.Process] = []
+    wait_for(lambda: found or found.extend(victims(process.pid, words)) or found)
+    found[0].kill()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def wanted_of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     return results(folder)
 
 
-@pytest.mark.parametrize("words", ["orchestrator.records.tracker", "ray::Dispatcher", "raylet/raylet", "gcs_server", "ray::Trial"])
+@pytest.mark.parametrize("words", [
+    "orchestrator.records.tracker", "ray::Dispatcher", "raylet/raylet", "gcs_server", "ray::(Trial|ResourceTrainable)",
+])
 def test_a_process_that_is_killed_while_the_second_trial_trains(words: str, wanted: list[dict[str, Any]], tmp_path: Path) -> None:
     folder = write_study(tmp_path)
     process = start(folder)
