@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -122,6 +124,45 @@ def shown_step_groups(results: StudyResults, ablation: Ablation | None) -> list[
     else:
         chosen = [(f"trial {t.number}", t) for t in results.ranked if _groups(t)]
     return [(title, trial, groups) for title, trial in chosen[:_MOST] if (groups := _groups(trial))]
+
+
+@dataclass(frozen=True)
+class VariantCost:
+    """What a variant reaches and costs, means over its seeds that have been swept."""
+
+    variant: str
+    score: float | None
+    seeds: int
+    macs: float  # of a network evaluation, mean over those of one image
+    parameters: float  # of all networks that sampling needs
+    images: float  # training images of all stages, whether trained here or reused
+    train_macs: float | None  # forward and backward; None where a ledger does not say
+
+
+def variant_costs(ablation: Ablation | None) -> list[VariantCost]:
+    """In order of a design's variants; none where no variant has step groups."""
+    if ablation is None or not any(_groups(t) for v in ablation.variants for t in v.trials):
+        return []
+    found = []
+    for variant in ablation.variants:
+        if swept := [t for t in variant.trials if {"macs", "parameters"} <= t.metrics.keys()]:
+            spent = [_train_macs(t) for t in swept]
+            found.append(VariantCost(
+                variant.name, variant.mean, len(swept), fmean(t.metrics["macs"] for t in swept),
+                fmean(t.metrics["parameters"] for t in swept), fmean(t.images for t in swept),
+                fmean(known) if len(known := [s for s in spent if s is not None]) == len(spent) else None,
+            ))
+    return found
+
+
+def _train_macs(trial: TrialResult) -> float | None:
+    """Three times those of the forward passes."""
+    groups = _groups(trial)
+    if groups is None:
+        return 3.0 * trial.metrics["macs"] * trial.images
+    spent = [stage.train_macs for stage in groups.ledger]
+    known = [macs for macs in spent if macs is not None]
+    return sum(known) if known and len(known) == len(spent) else None
 
 
 def _groups(trial: TrialResult) -> StepGroups | None:

@@ -11,7 +11,7 @@ import pytest
 from reports.page import render_page, write_page
 from reports.results import StudyResults
 from reports.step_group_figures import groups_on_the_axis
-from reports.step_groups import read_step_groups, shown_step_groups
+from reports.step_groups import read_step_groups, shown_step_groups, variant_costs
 from reports.variants import ablation_of
 from tests.conftest import tiny_fields
 from tests.reports.test_page import CHROMIUM, browse, needs_browser, results
@@ -91,7 +91,8 @@ def test_bars_cover_the_axis_without_gaps() -> None:
     assert bar.base[0] == -8.5 and ends[-1] == pytest.approx(11.04, abs=0.01)  # beyond the last edge, where the sampler ends before it
 
 
-def test_every_variant_of_a_design_is_shown_by_its_first_seed() -> None:
+def design() -> StudyResults:
+    """Three variants on the first seed, and the first of them on the second."""
     variants = {"base": {}, "groups": {"experts": {"groups": 4}}, "other": {"experts": {"groups": 3}}}
     definition = {"name": "demo", "base": tiny_fields(), "design": {"kind": "variants", "variants": variants, "seeds": 2}}
     study = results(definition=definition, axes=["experts.groups", "seed"])
@@ -99,8 +100,26 @@ def test_every_variant_of_a_design_is_shown_by_its_first_seed() -> None:
         trial.seed, trial.status, trial.best = seed, "completed", 9.0
         trial.values = {"seed": seed, "experts.groups": groups} if groups else {"seed": seed}
         trial.experts = experts() if groups else {}
+        trial.metrics = {"macs": 1e6 if groups else 1.2e6, "parameters": 9e4 if groups else 3e4}
+    return study
+
+
+def test_every_variant_of_a_design_is_shown_by_its_first_seed() -> None:
+    study = design()
     titles = [title for title, *_ in shown_step_groups(study, ablation_of(study))]
     assert titles == ["groups (seed 0)", "other (seed 0)"]
+
+
+def test_variants_are_listed_with_what_they_cost() -> None:
+    study = design()
+    for stage in study.trials[1].experts["ledger"]:
+        stage["train_macs"] = 1e11
+    costs = {cost.variant: cost for cost in variant_costs(ablation_of(study))}
+    assert list(costs) == ["base", "groups", "other"] and [cost.seeds for cost in costs.values()] == [2, 1, 1]
+    assert costs["base"].train_macs == 3 * 1.2e6 * 512 and costs["groups"].train_macs == 5e11 and costs["groups"].parameters == 9e4
+    assert costs["other"].train_macs is None  # an earlier ledger
+    assert "base 8.37 1,200,000 30,000 512 1.84e+09 2" in text_of(render_page(study))
+    assert variant_costs(None) == []
 
 
 @needs_browser
