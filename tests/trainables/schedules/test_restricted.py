@@ -124,3 +124,8 @@ def test_what_holds_no_level_is_refused(levels: dict, said: str) -> None:
         make_recipe({"schedule": {"kind": "ddpm_linear"}, "levels": levels})
     with pytest.raises(ConfigError, match="importance_base"):
         make_recipe({"levels": {"low": 15}, "importance_base": {"kind": "ddpm_linear"}})
+
+
+def test_levels_in_words() -> None:
+    assert str(Levels(low=-1.5, high=2.25)) == "log SNR -1.5 to 2.25"
+    assert str(Levels(low=-1.5)) == "log SNR from -1.5" and str(Levels(high=2.25)) == "log SNR below 2.25"

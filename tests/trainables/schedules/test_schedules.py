@@ -148,8 +148,10 @@ def test_ddpm_steps_stand_in_the_middle_of_their_cells(betas: tuple) -> None:
     edges = schedule.log_snr(np.array([1e-12, 1 - 1e-12]))  # half a cell beyond the outer steps, on the same lines
     np.testing.assert_allclose(edges, [1.5 * levels[0] - 0.5 * levels[1], 1.5 * levels[-1] - 0.5 * levels[-2]], rtol=1e-6)
     np.testing.assert_allclose(np.exp(schedule.log_prob(middles)), -1 / (steps * np.diff(levels)), rtol=1e-6)
-    assert np.isneginf(schedule.log_prob(edges + np.array([0.1, -0.1]))).all()
-    assert schedule.cdf(edges + np.array([0.1, -0.1])).tolist() == [1.0, 0.0]
+    for beyond in (0.1, 3.0, 40.0, 1000.0):
+        outside = edges + np.array([beyond, -beyond])
+        assert np.isneginf(schedule.log_prob(outside)).all()
+        assert schedule.cdf(outside).tolist() == [1.0, 0.0] and schedule.survival(outside).tolist() == [0.0, 1.0]
 
 
 RANGES = {  # low, high, whether in logarithms
