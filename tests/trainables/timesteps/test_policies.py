@@ -196,7 +196,7 @@ def test_speed_weights_go_from_the_bound_s_complement_to_the_bound_with_the_slop
     ("loss_second_moment", "uniform_share", (0.0, 1.0), (-0.001, 1.001)),
     ("speed", "ratio", (1.0,), (0.999,)), ("speed", "flat_slope", (1e-9,), (0.0,)), ("speed", "weight_bound", (0.5, 1.0), (0.499, 1.001)),
     ("adaptive", "levels", (8, 10_000), (7, 10_001)), ("adaptive", "update_every", (1,), (0,)), ("adaptive", "chosen", (1,), (0,)),
-    ("adaptive", "queue", (2,), (1,)), ("adaptive", "entropy", (0.0,), (-0.001,)), ("adaptive", "lr", (1e-9,), (0.0,)),
+    ("adaptive", "queue", (3,), (2,)), ("adaptive", "entropy", (0.0,), (-0.001,)), ("adaptive", "lr", (1e-9,), (0.0,)),
 ])
 def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused: tuple) -> None:
     for value in allowed:
