@@ -202,13 +202,14 @@ def intended_levels(recipe: Recipe, points: int = 8000) -> tuple[np.ndarray, np.
     else:
         levels, shares = np.asarray(drawn.from_uniform(t)), np.full(points, 1.0 / points)
     if kind == "speed":
-        slope = np.gradient(np.asarray(alpha_sigma(drawn.log_snr(t))[1]), t)
-        flat = np.flatnonzero((slope < recipe.timesteps.flat_slope) & (np.arange(points) > slope.argmax()))
-        tau = t[flat[0]] if len(flat) else 1.0
+        steps = (np.arange(1000) + 0.5) / 1000  # SpeeD is defined by differences between as many; sigma may rise without bound at t = 0
+        slope = np.gradient(np.asarray(alpha_sigma(drawn.log_snr(steps))[1]), steps)
+        flat = np.flatnonzero((slope < recipe.timesteps.flat_slope) & (steps > steps[slope.argmax()]))
+        tau = steps[flat[0]] if len(flat) else 1.0
         if recipe.importance_base is None:
             shares = shares * np.where(t < tau, recipe.timesteps.ratio, 1.0)
             shares = shares / shares.sum()
         bound = recipe.timesteps.weight_bound
         time_of_level = np.asarray(drawn.survival(levels)) if recipe.importance_base is not None else t
-        shares = shares * (1 - bound + (2 * bound - 1) * np.interp(time_of_level, t, np.clip(slope / slope.max(), 0, 1)))
+        shares = shares * (1 - bound + (2 * bound - 1) * np.interp(time_of_level, steps, np.clip(slope / slope.max(), 0, 1)))
     return levels, shares
