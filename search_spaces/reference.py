@@ -12,15 +12,17 @@ from pydantic import BaseModel
 from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study, Tracking
+from trainables.duration import Duration
 from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep
+from trainables.evaluation.settings import Evaluation
 from trainables.experts.fine_tuning import FineTuning
 from trainables.experts.proxy import Proxy
 from trainables.experts.settings import Experts, Pruning
 from trainables.method import Method
 from trainables.optimisers.arithmetic import Arithmetic
-from trainables.recipe import FAMILIES, Duration, Evaluation, Recipe
+from trainables.recipe import FAMILIES, Recipe
 from trainables.schedules.restricted import Levels
 from trainables.start import Start
 

@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 
 from trainables.data import ImageData
 from trainables.errors import Damaged, UserError
+from trainables.evaluation.settings import Evaluation
 from trainables.experts.router import Load, Router
 from trainables.files import document
 from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser, one_hot
 from trainables.randomness import normal
-from trainables.recipe import Evaluation, make_recipe
+from trainables.recipe import make_recipe
 from trainables.sampling.guidance import guided
 
 

@@ -15,7 +15,10 @@ import trainables.recipe  # noqa: F401 - every method is loaded before its sourc
 _PACKAGE = "trainables"
 _ROOT = Path(__file__).parent
 # What these hold carries values and messages about and computes none.
-_WITHOUT_MATHS = ("trainables.errors", "trainables.files", "trainables.method", "trainables.recipe")
+_WITHOUT_MATHS = (
+    "trainables.duration", "trainables.errors", "trainables.evaluation.settings", "trainables.files", "trainables.method",
+    "trainables.recipe",
+)
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -16,11 +16,12 @@ from pydantic import BaseModel
 
 from trainables.data import DataSource
 from trainables.errors import UserError
+from trainables.evaluation.settings import Evaluation
 from trainables.files.content import content_hash
 from trainables.method import Settings
 from trainables.method_code import code_hash
 from trainables.metrics import Features
-from trainables.recipe import Evaluation, Recipe
+from trainables.recipe import Recipe
 
 # Version of everything that the loop computes and no method does: steps, averages, intermediate scores. A test compares them with a
 # stored trace and says when to raise it; results of other versions are then no longer taken over.

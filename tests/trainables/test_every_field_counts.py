@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainables.fields import of_draws, of_experts, of_images, of_training
 from tests.trainables.fields.field_table import Fields, fields_of, settings_classes
-from trainables.recipe import Duration
+from trainables.duration import Duration
 
 TABLE: list[Fields] = [*of_draws.FIELDS, *of_training.FIELDS, *of_images.FIELDS, *of_experts.FIELDS]
 NO_NUMBERS = {

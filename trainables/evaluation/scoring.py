@@ -13,6 +13,7 @@ from torch import Tensor
 from trainables.data import ImageData
 from trainables.evaluation.held_out import HeldOutLoss
 from trainables.evaluation.labels import LabelSequence
+from trainables.evaluation.settings import Evaluation
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
 from trainables.metrics.memorisation import Memorisation
@@ -21,7 +22,7 @@ from trainables.metrics.samples import sample_metrics
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser, one_hot
 from trainables.optimisers.arithmetic import autocast
 from trainables.randomness import normal
-from trainables.recipe import Evaluation, Recipe
+from trainables.recipe import Recipe
 from trainables.sampling.guidance import Guidance, guided
 
 GRID_IMAGES = 64

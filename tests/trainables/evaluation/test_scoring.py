@@ -11,12 +11,13 @@ import torch
 from tests.conftest import tiny_fields
 from trainables.data import ImageData
 from trainables.evaluation.scoring import Evaluator, evaluator_of
+from trainables.evaluation.settings import Evaluation
 from trainables.metrics.frechet import frechet_distance
 from trainables.metrics.pixels import Pixels
 from trainables.metrics.reference import Reference
 from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser
-from trainables.recipe import Evaluation, make_recipe
+from trainables.recipe import make_recipe
 
 
 def evaluator(cache: Path, sampler: dict, **evaluation) -> tuple[Evaluator, Denoiser]:

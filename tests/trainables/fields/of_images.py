@@ -21,9 +21,10 @@ from trainables import metrics, sampling
 from trainables.data import ImageData
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, UserError
+from trainables.evaluation.settings import Evaluation
 from trainables.evaluation.sweep import sweep
 from trainables.randomness import normal
-from trainables.recipe import Evaluation, make_recipe
+from trainables.recipe import make_recipe
 from trainables.sampling.guidance import Guidance
 from trainables.training.loop import train
 

@@ -9,11 +9,12 @@ import torch
 from tests.trainables.fields.field_table import Fields, When
 from tests.trainables.fields.toy_run import BATCH, STEPS, toy_fields, train_toy, weights_with
 from trainables import networks, optimisers, targets
+from trainables.duration import Duration
 from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
 from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.optimisers.arithmetic import Arithmetic
-from trainables.recipe import Duration, Recipe
+from trainables.recipe import Recipe
 
 LEVELS = torch.linspace(-6.0, 6.0, 49, dtype=torch.float64)
 
