@@ -182,6 +182,8 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     base = make_recipe(study.base, f"{where}: base")
     if study.design:
         check_design(study.design_trials, study.search, study.combinations, where)
+        for trial in study.design_trials:
+            study.recipe(trial.values).check_sweep(study.sweep)
         return Study.model_validate(with_absolute_design(study.model_dump(), study.design_trials, base))
     if not any(path.startswith(("evaluation.guidance", "evaluation.sampler", "label_dropout", "conditional")) for path in study.space):
         base.check_sweep(study.sweep)

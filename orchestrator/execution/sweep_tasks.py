@@ -65,8 +65,9 @@ class SweepTasks:
     def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
         """Start a trial's own sweep, or a further one."""
         settings, threads = (sweep or self._study.sweep).model_dump_json(), self._study.compute.cpus_per_worker
-        # Experts are swept by one task, which reads the averages of one group after the other.
-        tasks = 1 if self._study.base_recipe.experts else (sweep or self._study.sweep).tasks
+        tasks = (sweep or self._study.sweep).tasks
+        if self._study.recipe(folder.record.values).experts:
+            tasks = 1  # which reads the averages of one group after the other
         gpus = max(self._study.compute.workers, 1) * self._study.compute.gpus_per_worker
         before = events.count(folder.root, "sweeping")
         # Each task reads its own range of parameters; the pieces go straight into the sampling task's memory.
@@ -164,6 +165,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     try:
         recipe = load_recipe(folder.root / "recipe.json")
         metric = recipe.evaluation.features.metric
+        recipe.check_sweep(wanted)
         with events.warnings_noted(folder.root), deterministic(recipe.arithmetic.deterministic, device):
             if recipe.experts is None:
                 record, pictures = _sweep_of_one(recipe, folder.root, place(cache), wanted, device, not further, parts)

@@ -93,6 +93,7 @@ def test_files_of_variants_are_those_of_the_folder_in_which_the_study_was_loaded
     ({"variants": VARIANTS}, {"space": {"seed": [0, 1]}}, ["space and design"]),
     ({"variants": VARIANTS}, {"search": {"trials": 3}}, ["search.trials", "no effect beside a design"]),
     ({"variants": VARIANTS}, {"search": {"early_stopping": {"kind": "asha", "grace_images": 128}}}, ["search.early_stopping"]),
+    ({"variants": {"a": {}, "b": {"experts.groups": 2}}}, {"sweep": {"times": [0.5, 1.0]}}, ["sweep.times", "experts"]),
     ({"rows": {"A": {}, "B": {"weighting": "p2"}}, "baseline": "A"}, {}, ["one before"]),
     ({"variants": VARIANTS, "smallest_effect": 2}, {}, ["smallest_effect"]),
     ({"kind": "latin_square"}, {}, ["latin_square", "factorial"]),
