@@ -70,7 +70,7 @@ def test_results_in_every_format(finished, tmp_path: Path) -> None:
     rows = json.loads(snrlab("results", "small", "--format", "json", cwd=folder).stdout)
     wanted = {"trial", "variant", "seed", "status", "weighting.gamma", "optimiser.lr", "fd_probe", "sigma_rel", "images",
               "train_seconds", "recipe_key"}
-    further = {"reused", "cannot_be_reproduced_from_commit", "provenance"}
+    further = {"classical", "reused", "cannot_be_reproduced_from_commit", "provenance"}
     assert [r["trial"] for r in rows] == [0, 1, 2] and set(rows[0]) == wanted | further and rows[0]["images"] == 256
     text = list(csv.DictReader(io.StringIO(snrlab("results", "small", "--format", "csv", cwd=folder).stdout)))
     assert [float(r["fd_probe"]) for r in text] == [r["fd_probe"] for r in rows]

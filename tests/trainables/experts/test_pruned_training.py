@@ -80,6 +80,5 @@ def test_widths_that_are_none_are_explained(widths: object, message: str) -> Non
     ({"encoder/8_block/hidden": 2}, "has no 'encoder/8_block/hidden'.*encoder/8_block0/hidden"),
 ])
 def test_widths_of_another_network_are_explained(widths: dict, message: str) -> None:
-    recipe = make_recipe(tiny_fields(network={**_EDM2, "widths": widths}))
     with pytest.raises(ConfigError, match=message):
-        build_denoiser(recipe, recipe.data.load())
+        make_recipe(tiny_fields(network={**_EDM2, "widths": widths}))
