@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
 import ray
@@ -18,6 +19,7 @@ from orchestrator.execution.trial import Trial
 from orchestrator.records.folders import StudyFolder, WorkFolder
 from orchestrator.search.searcher import StudySearch
 from search_spaces.study import Study
+from trainables.errors import in_one_line
 
 
 class Onlooker(Protocol):
@@ -51,6 +53,7 @@ def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: Wo
             failure_config=tune.FailureConfig(max_failures=study.compute.max_failures),
         ),
     )
+    logging.getLogger("ray.tune.execution.tune_controller").addFilter(without_stack_trace)
     try:
         tuner.fit()
     except TuneError:
@@ -58,6 +61,14 @@ def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: Wo
             raise searcher.trouble from None
         raise
     ray.kill(dispatcher)
+
+
+def without_stack_trace(record: logging.LogRecord) -> bool:
+    """A filter that leaves one line of an error that Tune logs whole: a trial's actor that is lost is started again by Tune itself."""
+    if record.exc_info and record.exc_info[1]:
+        record.msg, record.args = f"{record.getMessage()}: {in_one_line(record.exc_info[1])}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 class _Watch(tune.Stopper):
