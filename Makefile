@@ -28,7 +28,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 test: env  ## the test suite (at most 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: env  ## real studies (about 30 minutes)
 	$(BIN)/python -m pytest -m "slow and not faults"
