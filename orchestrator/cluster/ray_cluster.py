@@ -9,14 +9,14 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from trainables.errors import UserError
 from trainables.files.storage import is_local
@@ -72,8 +72,8 @@ class RayProcesses:
 
 
 @contextmanager
-def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]:
-    """Ray for the duration of a study; what was started here ends here."""
+def ray_cluster(compute: Compute, address: str | None, note: Callable[[str], None] = lambda text: None) -> Iterator[RayProcesses]:
+    """Ray for the duration of a study; what was started here ends here.  `note` is told what takes a while."""
     import ray
 
     if ray.is_initialized():  # a test session, or a notebook, that has its own
@@ -88,7 +88,8 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, error) from None
     else:
-        with FileLock(Path(tempfile.gettempdir()) / f"snrlab-ray-{os.getuid()}.lock"):  # many starts at once run into Ray's time limits
+        with one_start_at_a_time(note):
+            note("starting Ray (about 10 s)")
             ray.init(
                 "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
                 num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
@@ -109,6 +110,21 @@ def ray_cluster(compute: Compute, address: str | None) -> Iterator[RayProcesses]
     finally:
         ray.shutdown()
         over.set()
+
+
+@contextmanager
+def one_start_at_a_time(note: Callable[[str], None], patience: float = 30.0) -> Iterator[None]:
+    """Starts of Ray on this machine follow each other: many at once run into Ray's time limits."""
+    lock = FileLock(Path(tempfile.gettempdir()) / f"snrlab-ray-{os.getuid()}.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            note("waiting for other studies on this machine, which are starting Ray")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cluster_not_used() -> str:

@@ -102,7 +102,7 @@ class _StudyRun:
         from orchestrator.execution.sweep_tasks import SweepTasks
         from orchestrator.execution.tuning import tune_study
 
-        with ray_cluster(self.study.compute, address) as self.ray:
+        with ray_cluster(self.study.compute, address, self.display.note) as self.ray:
             self.display.note(f"Ray is up; starting {self.study.compute.workers or 'no'} training worker(s) (about 15 s)")
             self.metrics = StudyMetrics(self.study.name, self.study.metric)
             self.sweeps = SweepTasks(self.study, self.folder.root / "trials", self.work.cache)
