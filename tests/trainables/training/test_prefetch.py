@@ -86,6 +86,7 @@ import os, signal, sys, time
 from trainables.training.prefetch import Prefetch
 
 signal.alarm(60)  # a deadlock would end here
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background, where it is ignored
 
 def slow(index):
     time.sleep(0.2)
