@@ -20,7 +20,7 @@ from reports.step_group_figures import groups_on_the_axis
 from reports.step_groups import shown_step_groups, variant_costs
 from reports.tables import rows
 from reports.variant_figures import forest
-from reports.variant_tables import variant_rows
+from reports.variant_tables import candidate_rows, variant_rows
 from reports.variants import ablation_of
 from trainables.files import atomic
 
@@ -63,6 +63,7 @@ def render_page(results: StudyResults) -> str:
     # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
     return environment.get_template("report.html").render(
         results=results, rows=rows(results), ranked=results.ranked, ablation=ablation,
+        candidates=candidate_rows(results),
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
         step_groups=step_groups, step_group_axis=axis, costs=variant_costs(ablation),
@@ -123,7 +124,7 @@ def _warnings(results: StudyResults) -> Any:
             yield (f"The best trial's optimum, sigma_rel {best.sigma_rel:g}, lies at the edge of the swept range "
                    f"({widths[0]:g} to {widths[-1]:g}): a wider range may find a better one.")
         seeds = {t.seed for t in results.ranked}
-        if len(seeds) == 1 and not results.definition.get("design"):
+        if len(seeds) == 1 and not results.definition.get("design") and not results.candidates:
             yield (f"All trials share one training seed ({best.seed}) and each score was computed once: "
                    "differences smaller than the spread between seeds mean nothing.")
     if results.metric == "fd_probe":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from reports.documents import CHANGES, reused_text, short, variant_name
+from trainables.metrics.means import mean_score
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,37 @@ class TrialResult:
     @property
     def label(self) -> str:
         """What was varied, short."""
-        return ", ".join(f"{path.removesuffix('.kind').rpartition('.')[2]}={short(value)}" for path, value in self.values.items())
+        return label_of(self.values)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal of a search on its seeds."""
+
+    trials: tuple[TrialResult, ...]
+    wanted: int  # seeds
+
+    @property
+    def label(self) -> str:
+        """What was searched, short; the seed is not."""
+        return label_of({path: value for path, value in self.trials[0].values.items() if path != "seed"})
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its seeds have a score."""
+        return len(self.trials) == self.wanted and all(t.status == "completed" and t.best is not None for t in self.trials)
+
+    @property
+    def status(self) -> str:
+        """`completed`, or what kept it from its further seeds."""
+        states = [t.status for t in self.trials]
+        found = next((state for state in ("failed", "infeasible", "stopped", "running") if state in states), "completed")
+        return "dropped" if found == "completed" and len(states) < self.wanted else found
+
+    def mean(self, name: str, metric: str) -> float:
+        """Over the seeds that have a score, as the sampler is told it; infinite where none has."""
+        values = [v for t in self.trials if math.isfinite(v := t.measured(name, metric))]
+        return mean_score(name, values) if values else math.inf
 
 
 @dataclass
@@ -156,10 +189,34 @@ class StudyResults:
 
     @cached_property
     def ranked(self) -> list[TrialResult]:
-        """Completed trials within all bounds, best first: stopped ones were trained for less and are not compared with them."""
+        """Completed trials within all bounds, best first: stopped ones were trained for less and are not compared with them.
+
+        With several seeds, the first trial of each complete proposal, in the order of the proposals' means: a seed is never ranked.
+        """
         name, sign = self.objectives[0]
+        if self.candidates:
+            return [c.trials[0] for c in self.candidates if c.complete and all(map(self.within_bounds, c.trials))]
         able = [t for t in self.trials if t.status == "completed" and t.best is not None and self.within_bounds(t)]
         return sorted(able, key=lambda t: sign * t.measured(name, self.metric))
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """Proposals of a search with several seeds, complete ones first and best first; empty for other studies."""
+        seeds = self.definition.get("search", {}).get("seeds", 1)
+        if seeds == 1:
+            return []
+        name, sign = self.objectives[0]
+        by_values: dict[str, dict[int, TrialResult]] = {}
+        for trial in self.trials:
+            values = {path: value for path, value in trial.values.items() if path != "seed"}
+            by_values.setdefault(json.dumps(values, sort_keys=True), {}).setdefault(trial.seed, trial)  # proposed twice: the same again
+        found = [Candidate(tuple(trials.values()), seeds if isinstance(seeds, int) else len(seeds)) for trials in by_values.values()]
+        return sorted(found, key=lambda c: (not c.complete, sign * c.mean(name, self.metric)))
+
+    def score(self, trial: TrialResult, name: str) -> float:
+        """A metric of a trial, or of the candidate that it stands for."""
+        candidate = next((c for c in self.candidates if trial in c.trials), None)
+        return candidate.mean(name, self.metric) if candidate else trial.measured(name, self.metric)
 
     def within_bounds(self, trial: TrialResult) -> bool:
         return all(trial.metrics.get(name, math.inf) <= bound for name, bound in self.bounds.items())
@@ -198,8 +255,13 @@ class StudyResults:
     @cached_property
     def front(self) -> list[TrialResult]:
         """Ranked trials that no other beats in one objective without losing in another (the Pareto front)."""
-        values = {t.number: [sign * t.measured(name, self.metric) for name, sign in self.objectives] for t in self.ranked}
+        values = {t.number: [sign * self.score(t, name) for name, sign in self.objectives] for t in self.ranked}
         return [t for t in self.ranked if not any(_dominates(other, values[t.number]) for other in values.values())]
+
+
+def label_of(values: Mapping[str, Any]) -> str:
+    """What was varied, short."""
+    return ", ".join(f"{path.removesuffix('.kind').rpartition('.')[2]}={short(value)}" for path, value in values.items())
 
 
 def _dominates(a: list[float], b: list[float]) -> bool:

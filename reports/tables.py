@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.documents import short
 from reports.results import StudyResults
-from reports.variant_tables import comparison_rows, variant_rows
+from reports.variant_tables import candidate_rows, comparison_rows, variant_rows
 from reports.variants import ablation_of
 from trainables.errors import ConfigError
 
@@ -38,8 +38,10 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
         found = _with_origins(results) if format_ == "json" else rows(results)
         return FORMATS[format_](found, ("recipe_key", "variant"))
     ablation = ablation_of(results)
+    if ablation is None and results.candidates and by == "variant":
+        return FORMATS[format_](candidate_rows(results), ())
     if ablation is None:
-        raise ConfigError(f"--by {by}: study {results.name} has no design, and so no variants; leave --by out")
+        raise ConfigError(f"--by {by}: study {results.name} has no design, and so no {by}s; leave --by out")
     return FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
 
 
@@ -51,7 +53,13 @@ def summary_lines(results: StudyResults) -> list[str]:
         return [*lines, *(f"warning: {warning}" for warning in results.warnings)]
     if ablation := ablation_of(results):
         return [*lines, f"verdict:       {ablation.headline}", *(f"note:          {note}" for note in ablation.notes)]
-    if results.ranked:
+    if results.candidates and results.ranked:
+        lead = results.candidates[0]
+        scores = [t.best for t in lead.trials if t.best is not None]
+        lines.append(f"best variant:  {lead.label} (trials {', '.join(str(t.number) for t in lead.trials)})")
+        lines.append(f"               {results.metric} {results.score(lead.trials[0], results.metric):.3f}, mean of {len(scores)} seeds "
+                     f"({min(scores):.3f} to {max(scores):.3f}); the best of {len(results.ranked)}, and so a little too good")
+    elif results.ranked:
         best = results.ranked[0]
         lines.append(f"best variant:  trial {best.number} ({best.label})")
         lines.append(f"               {results.metric} {best.best:.3f} at sigma_rel {best.sigma_rel:g}")

@@ -1,10 +1,13 @@
-"""A design's variants as plain rows: for tables on the page, `snrlab results --by variant`, and files."""
+"""Variants as plain rows: for tables on the page, `snrlab results --by variant`, and files."""
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from reports.results import StudyResults
 from reports.statistics.verdicts import Verdict
 from reports.variants import Ablation, Variant
 
@@ -16,8 +19,7 @@ def variant_rows(ablation: Ablation) -> list[dict[str, Any]]:
 
 
 def _row(variant: Variant, verdict: Verdict | None, ablation: Ablation) -> dict[str, Any]:
-    logs = [math.log(score) for score in variant.scores.values()]
-    spread = math.sqrt(sum((x - sum(logs) / len(logs)) ** 2 for x in logs) / (len(logs) - 1)) if len(logs) > 1 else None
+    spread = _log_spread(list(variant.scores.values()))
     c = verdict.comparison if verdict else None
     return {
         "variant": variant.name, ablation.metric: variant.mean, "log_sd": spread,
@@ -28,6 +30,20 @@ def _row(variant: Variant, verdict: Verdict | None, ablation: Ablation) -> dict[
     }
 
 
+def candidate_rows(results: StudyResults) -> list[dict[str, Any]]:
+    """A row per proposal of a search with several seeds: mean as the sampler was told it, spread, seeds, compute."""
+    rows = []
+    for candidate in results.candidates:
+        scores = [t.best for t in candidate.trials if t.best is not None and t.best > 0 and t.status == "completed"]
+        mean = candidate.mean(results.metric, results.metric)
+        rows.append({
+            "variant": candidate.label, "status": candidate.status, results.metric: mean if scores else None, "log_sd": _log_spread(scores),
+            "low": min(scores, default=None), "high": max(scores, default=None), "seeds": len(scores),
+            "trials": ", ".join(str(t.number) for t in candidate.trials), "train_seconds": sum(t.train_seconds for t in candidate.trials),
+        })
+    return rows
+
+
 def comparison_rows(ablation: Ablation) -> list[dict[str, Any]]:
     """A row per comparison."""
     return [
@@ -36,3 +52,8 @@ def comparison_rows(ablation: Ablation) -> list[dict[str, Any]]:
           "verdict": v.word, "seeds": c.seeds, "seeds_needed": v.seeds_needed, "sentence": v.sentence}
         for v in ablation.verdicts for c in [v.comparison]
     ]
+
+
+def _log_spread(scores: Sequence[float]) -> float | None:
+    """Standard deviation of the log scores; None below two."""
+    return statistics.stdev(map(math.log, scores)) if len(scores) > 1 else None

@@ -28,6 +28,8 @@ def check_search(search: Search, combinations: Combinations, base: Recipe, where
             f"{where}: space: nothing is searched, so that all {search.trials} trials would be the same recipe: "
             "set search.trials: 1, or search `seed` to repeat it, for example space: {seed: [0, 1, 2]}"
         )
+    if search.seeds != 1 and "seed" in space:
+        raise ConfigError(f"{where}: search.seeds and space.seed were given: seeds are repeated, not searched; leave space.seed out")
     for path in space:
         if path.startswith(_OF_SCORES):
             raise ConfigError(f"{where}: space.{path}: scores of different feature spaces or metrics do not compare; give it in the base")

@@ -131,7 +131,15 @@ class Constraint(Settings):
 class Search(Settings):
     """How the space is searched."""
 
-    trials: int = Field(20, ge=1, description="number of trials")
+    trials: int = Field(20, ge=1, description="number of trials; with several seeds, of proposals, each of which is a trial per seed")
+    seeds: int | tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
+        1, description="seeds that each proposal is trained on: so many from the base's on, or the seeds themselves; "
+        "the sampler is told the mean (geometric for distances and costs)"
+    )
+    drop_hopeless: bool = Field(
+        True, description="with several seeds and one objective: train no further seeds of a proposal that is worse than the best so far "
+        "at 1 % (paired t test, once the spread between seeds has four degrees of freedom)"
+    )
     hours: float = Field(0.0, ge=0, description="no trial begins after so many hours of running; 0 is no limit")
     gpu_hours: float = Field(0.0, ge=0, description="no trial begins once so many GPU-hours of training are used; 0 is no limit")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the sampler; trial n draws from (seed, n)")
@@ -153,6 +161,10 @@ class Search(Settings):
     def _fit(self) -> Search:
         if len({o.metric for o in self.objectives}) < len(self.objectives):
             raise ValueError("objectives: each metric may be given once")
+        if isinstance(self.seeds, int) and self.seeds < 1:
+            raise ValueError(f"seeds: {self.seeds} was given: use at least 1")
+        if not isinstance(self.seeds, int) and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
+            raise ValueError(f"seeds: {list(self.seeds)} was given: use at least one, and each once")
         several = len(self.objectives) > 1
         if several and isinstance(self.sampler, CmaEs):
             raise ValueError("sampler cma_es takes one objective: use nsga2, tpe or gp for several")

@@ -120,6 +120,14 @@ class Study(Settings):
         return self.design.trials() if self.design else []
 
     @property
+    def search_seeds(self) -> tuple[int, ...]:
+        """The seeds that each proposal of a search is trained on; empty where it is one trial with the seed of its own recipe."""
+        seeds = self.search.seeds
+        if isinstance(seeds, int):
+            return tuple(self.base_recipe.seed + i for i in range(seeds)) if seeds > 1 else ()
+        return seeds
+
+    @property
     def axes(self) -> list[str]:
         """Recipe paths that differ between trials."""
         return list(self.space) or list(dict.fromkeys(path for trial in self.design_trials for path in trial.values))
@@ -135,8 +143,8 @@ class Study(Settings):
 
     @property
     def trials_wanted(self) -> int:
-        """Trials after which the study is done: all of a design, or `search.trials`, or every point of a smaller grid."""
-        return len(self.design_trials) or int(min(self.search.trials, self.most_proposals))
+        """Most trials of the study: all of a design, or `search.trials`, or every point of a smaller grid, each on every seed."""
+        return len(self.design_trials) or int(min(self.search.trials, self.most_proposals)) * max(len(self.search_seeds), 1)
 
     @cached_property
     def feasibility(self) -> Feasibility:

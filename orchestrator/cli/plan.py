@@ -50,8 +50,12 @@ def _search_lines(study: Study, sweep_images: float) -> list[str]:
     """Trials, order and space; `sweep_images` is a sweep's cost in training images."""
     sampler, stopping = study.search.sampler.kind, study.search.early_stopping.kind
     feasible = study.space and not study.feasibility.reasons
+    seeds, trials = len(study.search_seeds), f"{study.trials_wanted} trials"
+    if seeds > 1:
+        spared = ", hopeless ones on fewer" if study.search.drop_hopeless and len(study.objectives) == 1 else ""
+        trials = f"{study.trials_wanted // seeds} proposals x {seeds} seeds{spared}"
     return [
-        f"study       {study.name}: {study.trials_wanted} trials, {sampler} sampler, early stopping: {stopping}",
+        f"study       {study.name}: {trials}, {sampler} sampler, early stopping: {stopping}{' on the first seed' if seeds > 1 else ''}",
         *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order_lines(study, sweep_images))],
         "space",
         *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],

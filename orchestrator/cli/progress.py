@@ -43,7 +43,8 @@ class ProgressDisplay:
         if tally.failed:
             parts.append(f"{tally.failed} failed")
         if tally.best is not None:
-            parts.append(f"best {self._metric} {tally.best:.3f} (trial {tally.best_trial})")
+            over = f", mean of {tally.best_seeds} seeds" if tally.best_seeds > 1 else ""
+            parts.append(f"best {self._metric} {tally.best:.3f} (trial {tally.best_trial}{over})")
         left = self._time_left(tally)
         if left is not None:
             parts.append(f"at most {left} left")

@@ -76,16 +76,40 @@ def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str
     swept = [s for s in found if s.stage == "completed" and s.score is not None]
     best = min(swept, key=lambda s: s.score or 0.0, default=None)
     state = 'running' if folder.is_held else 'not running'
-    parts = [f"study {folder.root.name}: {state}", f"{ended} of {study.trials_wanted} trials ended"]
+    wanted, of_seeds = study.trials_wanted, ""
+    if study.search_seeds:
+        wanted, of_seeds = _proposals(folder, study, found)
+    parts = [f"study {folder.root.name}: {state}", f"{ended} of {wanted} trials ended"]
     infeasible = sum(s.stage == _STAGES["infeasible"] for s in found)
     if infeasible:
         parts.append(f"{infeasible} of them infeasible")
-    if best:
+    if of_seeds:
+        parts.append(of_seeds)
+    elif best:
         parts.append(f"best {study.metric} {best.score:.3f} (trial {best.number})")
     records = [trial.record for trial in folder.trials()]
     done = [r.ended - r.started for r in records if r.ended and r.training != "infeasible"]
-    if done and ended < study.trials_wanted and folder.is_held:
+    if done and ended < wanted and folder.is_held:
         running = sum(time.time() - r.started for r in records if r.training == "running")
-        left = max(0.0, sum(done) / len(done) * (study.trials_wanted - ended) - running) / study.compute.concurrent_trials
+        left = max(0.0, sum(done) / len(done) * (wanted - ended) - running) / study.compute.concurrent_trials
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)
+
+
+def _proposals(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> tuple[int, str]:
+    """(trials that will be run at most, what the proposals have come to) of a search with several seeds."""
+    from orchestrator.search.search_log import read_history
+    from orchestrator.search.seeds import Seeds
+    from orchestrator.search.verdicts import COMPLETE
+    from trainables.metrics.means import mean_score
+
+    history, seeds, scores = read_history(folder), Seeds(study), {s.number: s.score for s in found}
+    whole = [p for p, verdict in seeds.verdicts(history).items() if verdict.state == COMPLETE and verdict.feasible]
+    means = {p: mean_score(study.metric, [scores.get(n) or 0.0 for n in history.trials_of[p]]) for p in whole}
+    dropped = f", {len(history.dropped)} dropped" if history.dropped else ""
+    text = f"{len(whole)} of {len(history.proposals)} proposals on all {len(seeds.all)} seeds{dropped}"
+    if means:
+        best = min(means, key=lambda p: means[p])
+        trials = ", ".join(map(str, history.trials_of[best]))
+        text += f", best {study.metric} {means[best]:.3f} (mean of trials {trials})"
+    return study.trials_wanted - seeds.spared(history, history.verdicts), text

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 from orchestrator.execution.tally import Tally
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder, TrialRecord
-from orchestrator.search.verdicts import COMPLETE, STOPPED, Verdict, Verdicts
+from orchestrator.search.history import History
+from orchestrator.search.seeds import Seeds
+from orchestrator.search.verdicts import COMPLETE, FAILED, STOPPED, Verdict, Verdicts
 from search_spaces.study import Study
+from trainables.metrics.means import mean_score
 from trainables.stages.composition import total_images
 from trainables.training import metrics_log
 from trainables.training.resume import forget_training
@@ -16,8 +19,11 @@ from trainables.training.resume import forget_training
 class Outcomes:
     """Read from the trials' folders at the start, and kept up as trials end."""
 
-    def __init__(self, study: Study, folder: StudyFolder) -> None:
+    def __init__(self, study: Study, folder: StudyFolder, history: History | None = None) -> None:
+        """`history` says which trials are seeds of one proposal."""
         self._study, self.judged = study, Verdicts(study)
+        self._history, self._seeds = history or History(), Seeds(study)
+        self._distances: dict[int, float] = {}  # of completed trials
         self.verdicts: dict[int, Verdict] = {}
         self.curves: dict[int, list[tuple[int, float]]] = {}  # (images, intermediate score) of trials that are trained
         self.unswept: list[TrialFolder] = []  # trained, and to be swept: for the first time, or again after a failure
@@ -37,13 +43,28 @@ class Outcomes:
             tally.infeasible += 1
         elif verdict.state == COMPLETE and best:
             tally.completed += 1
-            if verdict.feasible and (tally.best is None or best["distance"] < tally.best):
-                tally.best, tally.best_trial = best["distance"], trial.number
+            self._distances[trial.number] = best["distance"]
+            self._rank(trial.number, verdict)
         elif verdict.state == STOPPED and best:
             tally.stopped += 1
             tally.images_open = max(0, tally.images_open - (tally.images_per_trial - best["images"]))
         else:
             tally.failed += 1
+        if self._seeds.several:
+            tally.trials = self._study.trials_wanted - self._seeds.spared(self._history, self.verdicts)
+
+    def _rank(self, number: int, verdict: Verdict) -> None:
+        """Keep the best score: of a trial, or the mean of a proposal's seeds once all are in."""
+        trials, whole = [number], verdict
+        if self._seeds.several:
+            proposal = self._history.trials[number].proposal
+            trials = self._history.trials_of[proposal]
+            whole = self._seeds.verdict(self._history, proposal, self.verdicts) or Verdict(FAILED)
+        if whole.state != COMPLETE or not whole.feasible:
+            return
+        score = mean_score(self._study.metric, [self._distances[trial] for trial in trials])
+        if self.tally.best is None or score < self.tally.best:
+            self.tally.best, self.tally.best_trial, self.tally.best_seeds = score, trials[0], len(trials)
 
     def _recall(self, trial: TrialFolder) -> None:
         """Take up a trial of an earlier run of this study; one that was training goes on, and has no outcome."""

@@ -64,7 +64,7 @@ class _StudyRun:
         self.log = SearchLog(folder, generation)
         if not self.log.history.begun:
             self.log.add(begun(self._learnt()))
-        self.outcomes = Outcomes(self.study, folder)
+        self.outcomes = Outcomes(self.study, folder, self.log.history)
         self.copy, self._copy_again = OptunaCopy(folder, definition, search_storage), 0.0
         self._images: dict[int, int] = {}  # seen by each trial, as far as it has reported
         self.search = StudySearch(self.study, self.log, self.outcomes.verdicts, self.outcomes.curves, self)
@@ -154,7 +154,7 @@ class _StudyRun:
         self.tally.running -= 1
         trial = self.folder.trial(number)
         if not trial.is_known:  # its process was lost before its first word
-            trial.write_record(TrialRecord(number, dict(self.log.history.proposals[number].values), "", "", started=time.time()))
+            trial.write_record(TrialRecord(number, self.log.history.values_of(number), "", "", started=time.time()))
         record = trial.record
         if record.training == "running":  # it did not end by itself
             record.training, record.ended = ("failed" if lost else "stopped"), time.time()

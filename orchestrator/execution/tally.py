@@ -22,6 +22,7 @@ class Tally:
     images_open: int = 0  # upper bound of what is left
     best: float | None = None
     best_trial: int | None = None
+    best_seeds: int = 1  # over which the best score is a mean; the trial is then the first of them
 
     @property
     def done(self) -> int:

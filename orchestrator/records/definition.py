@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,10 +94,13 @@ def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) 
     """Why a change would mix results, as an addition to its line (perhaps empty); None where it would not."""
     path, old, new = change
     if path == "search.trials":
-        begun = sum(trial.record.training != "infeasible" for trial in folder.trials())
+        values = [trial.record.values for trial in folder.trials() if trial.record.training != "infeasible"]
+        begun = len({json.dumps({**v, "seed": 0}, sort_keys=True) for v in values}) if earlier.search_seeds else len(values)
         return None if new >= begun else f" ({begun} have begun already)"
     if path == "design.seeds" and isinstance(old, int) and isinstance(new, int):  # seed by seed: the trials so far stay what they are
         return None if new >= old else " (seeds can be added, not taken away)"
+    if path.startswith("search.seeds"):
+        return " (the sampler has learnt from means over these seeds)"
     if path == "compute.concurrent_trials":  # in a fixed order it decides which results a proposal uses
         return None if earlier.asynchronous else " (it decides which results a trial is proposed from, unless search.order is asynchronous)"
     if path == "compute.workers" or (path == "compute.cpus_per_worker" and not earlier.compute.gpus_per_worker):

@@ -33,6 +33,6 @@ def _attach(results: StudyResults, page: Path, uri: str) -> None:
     if results.ranked and not results.missing:
         best, now = results.ranked[0], int(time.time() * 1000)
         client.set_tag(run, "snrlab.best_trial", f"trial {best.number}: {best.name}"[:5000])
-        for name, value in ((f"best_{results.metric}", best.best), ("best_sigma_rel", best.sigma_rel)):
+        for name, value in ((f"best_{results.metric}", results.score(best, results.metric)), ("best_sigma_rel", best.sigma_rel)):
             if value is not None:
                 client.log_metric(run, name, value, timestamp=now)

@@ -7,12 +7,15 @@ pickled, and a resumed search is exact.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from optuna.trial import TrialState
 
 from orchestrator.search.history import History, Proposal
+from orchestrator.search.seeds import Seeds
+from orchestrator.search.verdicts import Verdict
 from search_spaces.distributions import Categorical
 from search_spaces.study import Study
 from trainables.randomness import key_of, uniform
@@ -36,11 +39,11 @@ def draw_cma(study: Study, number: int, population: int, history: History) -> tu
     bounds = np.tile([0.0, 1.0], (len(axes), 1))  # each axis on its own scale, logarithmic or stepped
     optimiser = CMA(mean=np.full(len(axes), 0.5), sigma=1 / 6, bounds=bounds, population_size=population)
     sign = -1.0 if study.objectives[0].direction == "maximise" else 1.0
-    generation = 0
-    while len(members := _complete(history, generation)) >= population:
+    generation, verdicts = 0, Seeds(study).verdicts(history)
+    while len(members := _complete(history, verdicts, generation)) >= population:
         told = []
         for member in members[:population]:
-            (score,) = history.verdicts[member.number].values or (math.inf,)
+            (score,) = verdicts[member.number].values or (math.inf,)
             told.append((np.array([axis.share_of(member.values[path]) for path, axis in axes.items()]), sign * score))
         optimiser.tell(told)
         generation += 1
@@ -49,10 +52,9 @@ def draw_cma(study: Study, number: int, population: int, history: History) -> tu
     return drawn, {_GENERATION: generation}
 
 
-def _complete(history: History, generation: int) -> list[Proposal]:
-    """Complete trials of a generation, by number."""
+def _complete(history: History, verdicts: Mapping[int, Verdict], generation: int) -> list[Proposal]:
+    """Complete proposals of a generation, by number."""
     return [
         proposal for number, proposal in sorted(history.proposals.items())
-        if proposal.attributes.get(_GENERATION) == generation and number in history.verdicts
-        and history.verdicts[number].state == TrialState.COMPLETE
+        if proposal.attributes.get(_GENERATION) == generation and number in verdicts and verdicts[number].state == TrialState.COMPLETE
     ]

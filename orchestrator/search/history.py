@@ -14,11 +14,19 @@ from orchestrator.search.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial's values of the searched parameters."""
+    """Values of the searched parameters."""
 
-    number: int
+    number: int  # of its only trial, where a search has one seed
     values: dict[str, Any]
     attributes: dict[str, Any] = field(default_factory=dict)  # what the sampler keeps of it, such as its generation
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial: a proposal on one of its seeds."""
+
+    proposal: int
+    seed: int | None  # None: that of the recipe itself
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,10 @@ class History:
     def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
         self.learnt: tuple[Learnt, ...] = ()
         self.proposals: dict[int, Proposal] = {}
-        self.verdicts: dict[int, Verdict] = {}  # as the sampler has been told them
+        self.trials: dict[int, Begun] = {}
+        self.trials_of: dict[int, list[int]] = {}  # by proposal, in the order of its seeds
+        self.dropped: set[int] = set()  # proposals whose further seeds are not trained
+        self.verdicts: dict[int, Verdict] = {}  # of trials, as the search has been told them
         self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
         self.stops: dict[tuple[int, int], bool] = {}
         self.reached: dict[int, int] = {}  # images at each trial's last report
@@ -54,7 +65,13 @@ class History:
                 self.begun = True
                 self.learnt = tuple(Learnt(t["study"], t["values"], tuple(t["objectives"]), tuple(t["excess"])) for t in event["learnt"])
             case "proposed":
-                self.proposals[event["trial"]] = Proposal(event["trial"], event["values"], event["attributes"])
+                number = event.get("proposal", event["trial"])
+                self.proposals[number] = Proposal(number, event["values"], event["attributes"])
+                self._begin(event["trial"], Begun(number, event.get("seed")))
+            case "repeated":
+                self._begin(event["trial"], Begun(event["proposal"], event["seed"]))
+            case "dropped":
+                self.dropped.add(event["proposal"])
             case "told":
                 self.verdicts[event["trial"]] = Verdict(
                     TrialState[event["state"]], None if event["values"] is None else tuple(event["values"]), tuple(event["excess"]),
@@ -70,6 +87,21 @@ class History:
             case "impossible":
                 self.impossible.add(event["trial"])
 
+    def values_of(self, trial: int) -> dict[str, Any]:
+        """A trial's values: its proposal's, with its seed."""
+        begun = self.trials[trial]
+        values = dict(self.proposals[begun.proposal].values)
+        return values if begun.seed is None else {**values, "seed": begun.seed}
+
+    @property
+    def impossible_proposals(self) -> set[int]:
+        """Proposals whose values make no recipe."""
+        return {self.trials[trial].proposal for trial in self.impossible}
+
+    def _begin(self, trial: int, begun: Begun) -> None:
+        self.trials[trial] = begun
+        self.trials_of.setdefault(begun.proposal, []).append(trial)
+
 
 def begun(learnt: Iterable[Learnt]) -> dict[str, Any]:
     """The event that opens a log."""
@@ -78,8 +110,21 @@ def begun(learnt: Iterable[Learnt]) -> dict[str, Any]:
     ]}
 
 
-def proposed(proposal: Proposal) -> dict[str, Any]:
-    return {"event": "proposed", "trial": proposal.number, "values": proposal.values, "attributes": proposal.attributes}
+def proposed(proposal: Proposal, trial: int | None = None, seed: int | None = None) -> dict[str, Any]:
+    """The event of a new proposal and of its first trial; the trial and the seed are named where a proposal has several."""
+    placed = {} if seed is None else {"proposal": proposal.number, "seed": seed}
+    number = proposal.number if trial is None else trial
+    return {"event": "proposed", "trial": number, **placed, "values": proposal.values, "attributes": proposal.attributes}
+
+
+def repeated(trial: int, proposal: int, seed: int) -> dict[str, Any]:
+    """The event of a proposal's trial on a further seed."""
+    return {"event": "repeated", "trial": trial, "proposal": proposal, "seed": seed}
+
+
+def dropped(proposal: int) -> dict[str, Any]:
+    """The event that no further seed of a proposal is trained, because it is hopeless."""
+    return {"event": "dropped", "proposal": proposal}
 
 
 def impossible(trial: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A search as Optuna knows it, computed from the history: an in-memory study with all its trials."""
+"""A search as Optuna knows it, computed from the history: an in-memory study in which each proposal is a trial."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.search.history import History, Proposal
+from orchestrator.search.seeds import Seeds
 from orchestrator.search.verdicts import Verdict
 from search_spaces import space as spaces
 from search_spaces.study import Study
 
 
 class OptunaView:
-    """A study's trials in Optuna's terms; each is made once for each verdict."""
+    """A study's proposals in Optuna's terms; each is made once for each verdict."""
 
     def __init__(self, study: Study) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.study = study
+        self.study, self.seeds = study, Seeds(study)
         self._made: dict[int, tuple[Verdict, FrozenTrial]] = {}
         self._distributions: dict[tuple[str, ...], dict[str, BaseDistribution]] = {}  # by the paths that are searched together
 
@@ -37,7 +38,7 @@ class OptunaView:
         return made
 
     def trials(self, history: History) -> list[FrozenTrial]:
-        """Trials of earlier studies, then the study's own in the order of their numbers; those without a verdict are running."""
+        """Trials of earlier studies, then the study's proposals in the order of their numbers; those without a verdict are running."""
         earlier = [
             create_trial(
                 values=list(t.objectives), user_attrs={"snrlab:from": t.study}, constraints=self._constraints(t.excess),
@@ -45,7 +46,8 @@ class OptunaView:
             )
             for t in history.learnt
         ]
-        return earlier + [self._trial(proposal, history.verdicts.get(number)) for number, proposal in sorted(history.proposals.items())]
+        verdicts = self.seeds.verdicts(history)
+        return earlier + [self._trial(proposal, verdicts.get(number)) for number, proposal in sorted(history.proposals.items())]
 
     def _trial(self, proposal: Proposal, verdict: Verdict | None) -> FrozenTrial:
         if verdict is None:
@@ -85,9 +87,9 @@ def importances(study: Study, history: History) -> dict[str, float]:
     """How much each searched parameter mattered for being among the best trials (PED-ANOVA, Watanabe et al. 2023), in shares of 1.
 
     The best are the top tenth, or five trials where those are fewer.  Conditional parameters count within their condition.
-    Empty where there are fewer than three completed trials, or nothing varies.
+    Empty where there are fewer than three completed trials, or nothing varies.  Seeds are no parameter: a proposal counts once.
     """
-    complete = sum(verdict.state == TrialState.COMPLETE for verdict in history.verdicts.values())
+    complete = sum(verdict.state == TrialState.COMPLETE for verdict in Seeds(study).verdicts(history).values())
     if complete < 3:
         return {}
     with warnings.catch_warnings(action="ignore"):

@@ -1,4 +1,4 @@
-"""What to try next: a trial's values as a function of (seed, trial, history), whoever asks and however often."""
+"""What to try next: a proposal's values as a function of (seed, proposal, history), whoever asks and however often."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_THIS_CALL = ("relative_params", "fixed_params")  # what Optuna's samplers ke
 
 
 def propose(view: OptunaView, number: int, history: History) -> Proposal:
-    """Values for trial `number` of the view's study: the design's, or a sampler's; a search begins with its points."""
+    """Values of proposal `number` of the view's study: the design's, or a sampler's; a search begins with its points."""
     study = view.study
     if study.design:
         return Proposal(number, dict(study.design_trials[number].values))
@@ -42,7 +42,7 @@ def propose(view: OptunaView, number: int, history: History) -> Proposal:
 
 def _ask_optuna(view: OptunaView, number: int, history: History, given: dict[str, Scalar]) -> Proposal:
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):  # grouped TPE, in use for years
-        known = view.in_memory(history, _sampler(view.study, number, after_impossible=number - 1 in history.impossible))
+        known = view.in_memory(history, _sampler(view.study, number, after_impossible=number - 1 in history.impossible_proposals))
         if given:
             known.enqueue_trial(given)
         trial = known.ask()

@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.search.early_stopping import rule_for
 from orchestrator.search.history import History
+from orchestrator.search.next_trial import decide, may_be_stopped
 from orchestrator.search.optuna_study import OptunaView
-from orchestrator.search.proposals import propose
 from orchestrator.search.searcher import end_of
 from search_spaces.study import Study
 
@@ -29,15 +29,29 @@ def replay_search(study: Study, events: Iterable[Mapping[str, Any]]) -> Replay:
     proposals = decisions = 0
     differences = []
     for event in events:
-        if event["event"] == "proposed":
-            proposals += 1
-            again = propose(view, event["trial"], history).values
-            if again != event["values"]:
-                differences.append(f"trial {event['trial']}: was proposed {event['values']}, and would be {again} now")
+        if event["event"] in ("proposed", "repeated", "dropped"):
+            proposals += event["event"] == "proposed"
+            again = next(decide(view, len(history.trials), history, enough=event["event"] != "proposed"), None)
+            if _said(again) != _said(event):
+                differences.append(f"trial {len(history.trials)}: was {_said(event)}, and would be {_said(again)} now")
         history.take(event)
         if event["event"] == "reported":
             decisions += 1
-            if rule.stops(history.reports[event["trial"], event["images"]]) != event["stops"]:
+            report = history.reports[event["trial"], event["images"]]
+            if (may_be_stopped(history, event["trial"]) and rule.stops(report)) != event["stops"]:
                 did = "stopped" if event["stops"] else "went on"
                 differences.append(f"trial {event['trial']}: {did} at {event['images']} images, and would not now")
     return Replay(proposals, decisions, tuple(differences))
+
+
+def _said(event: Mapping[str, Any] | None) -> str:
+    """What an entry begins, or that a proposal is dropped."""
+    match event and event["event"]:
+        case "proposed":
+            seed = f" on seed {event['seed']}" if event and "seed" in event else ""
+            return f"proposed {event['values'] if event else ''}{seed}"
+        case "repeated":
+            return f"proposal {event['proposal']} on seed {event['seed']}" if event else ""
+        case "dropped":
+            return f"waiting, with proposal {event['proposal']} dropped" if event else ""
+    return "waiting"

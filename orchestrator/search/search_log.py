@@ -1,7 +1,9 @@
 """The log of a search in its study's folder: the one truth about proposals and stopping decisions.
 
     begun      trials of earlier studies that the sampler learns from
-    proposed   a trial's values
+    proposed   a proposal's values and its first trial
+    repeated   a proposal's trial on a further seed
+    dropped    a proposal is hopeless, and gets no further seeds
     impossible its values make no recipe; the next trial is drawn at random, because samplers learn nothing from such a trial
     told       what a trial came to, as the sampler knows it from here on
     reported   an intermediate score, and whether the trial stops at it
@@ -25,11 +27,11 @@ class SearchLog:
 
     def __init__(self, folder: StudyFolder, generation: int = 0) -> None:
         """UserError where the log is damaged, or lacks trials that have been run."""
-        way_out = f"restore it, or move the folder {folder.root} away and run the study again: what was trained is reused"
+        way_out = _way_out(folder)
         self._log = LineLog(folder.search_log, way_out, generation)
         self.events = self._log.read()
         self.history = History(self.events)
-        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.proposals]
+        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.trials]
         if unknown:
             raise UserError(f"{folder.search_log}: knows nothing of trial {unknown[0]}, which has been run: entries are lost; {way_out}")
 
@@ -38,3 +40,12 @@ class SearchLog:
         self._log.append(event)
         self.events.append(event)
         self.history.take(event)
+
+
+def read_history(folder: StudyFolder) -> History:
+    """What a search knows at this moment, whoever runs it; UserError where its log is damaged."""
+    return History(LineLog(folder.search_log, _way_out(folder)).read())
+
+
+def _way_out(folder: StudyFolder) -> str:
+    return f"restore it, or move the folder {folder.root} away and run the study again: what was trained is reused"

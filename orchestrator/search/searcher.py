@@ -18,9 +18,9 @@ from ray.tune.search import Searcher
 from orchestrator.records.folders import SweepRecord, TrialRecord
 from orchestrator.search import history as events
 from orchestrator.search.early_stopping import Report, rule_for
-from orchestrator.search.history import History, Learnt, Proposal
+from orchestrator.search.history import History, Learnt
+from orchestrator.search.next_trial import decide, may_be_stopped
 from orchestrator.search.optuna_study import OptunaView
-from orchestrator.search.proposals import propose
 from orchestrator.search.search_log import SearchLog
 from orchestrator.search.verdicts import COMPLETE, Verdict, Verdicts
 from search_spaces.space import choose
@@ -64,11 +64,12 @@ class StudySearch(Searcher):
         self._heard: dict[int, Verdict] = {}  # verdicts that need not be looked at again
         self._rule = rule_for(study, end_of(study))
         for report in log.history.reports.values():
-            self._rule.stops(report)
+            if may_be_stopped(log.history, report.trial):
+                self._rule.stops(report)
         for number, curve in sorted(curves.items()):  # a kill may have come between a trial's last score and its entry in the log
             for images, score in curve:
                 self.report(number, images, score)
-        self._unfinished = [n for n in sorted(log.history.proposals) if n not in verdicts and n not in curves]
+        self._unfinished = [n for n in sorted(log.history.trials) if n not in verdicts and n not in curves]
 
     @property
     def _history(self) -> History:
@@ -77,19 +78,20 @@ class StudySearch(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and values; None while an earlier result is missing; FINISHED at the end."""
         for _ in range(_MOST_IMPOSSIBLE):
-            proposal = self._next()
-            if not isinstance(proposal, Proposal):
-                return proposal
+            number = self._next()
+            if not isinstance(number, int):
+                return number
+            values = self._history.values_of(number)
             try:
-                recipe = self._study.recipe(proposal.values)
+                recipe = self._study.recipe(values)
             except ConfigError as error:
-                if proposal.number not in self._history.impossible:
-                    self._log.add(events.impossible(proposal.number))
-                self._course.infeasible(proposal.number, proposal.values, str(error))
+                if number not in self._history.impossible:
+                    self._log.add(events.impossible(number))
+                self._course.infeasible(number, values, str(error))
                 continue
-            self._numbers[trial_id] = proposal.number
-            self._course.began(proposal.number, total_images(recipe))
-            return {"number": proposal.number, "values": proposal.values, "decided": self._history.decided.get(proposal.number, 0)}
+            self._numbers[trial_id] = number
+            self._course.began(number, total_images(recipe))
+            return {"number": number, "values": values, "decided": self._history.decided.get(number, 0)}
         raise UserError(
             f"{_MOST_IMPOSSIBLE} proposals in a row were impossible combinations of values; snrlab plan says how many there are and why"
         )
@@ -98,7 +100,7 @@ class StudySearch(Searcher):
         """Whether a trial stops at this intermediate score; a decision that was taken once stays."""
         if (number, images) not in self._history.stops:
             report = Report(number, images, score)
-            self._log.add(events.reported(report, self._rule.stops(report)))
+            self._log.add(events.reported(report, may_be_stopped(self._history, number) and self._rule.stops(report)))
         return self._history.stops[number, images]
 
     def report_result(self, trial_id: str, result: Mapping[str, Any]) -> bool:
@@ -140,25 +142,50 @@ class StudySearch(Searcher):
 
     @property
     def done(self) -> bool:
-        """Whether every trial that is wanted has been proposed and trained."""
-        proposed = len(self._history.proposals)
-        enough = proposed - len(self._history.impossible) >= self._study.search.trials or proposed >= self._study.most_proposals
-        return enough and not self._unfinished
+        """Whether every trial that is wanted has been begun and trained."""
+        return self._enough and not self._unfinished and not self._view.seeds.unfinished(self._history, self._verdicts)
 
-    def _next(self) -> Proposal | str | None:
-        """A proposal that has not been run, or a new one."""
+    @property
+    def _enough(self) -> bool:
+        """Whether no new proposal is wanted."""
+        proposed = len(self._history.proposals)
+        possible = proposed - len(self._history.impossible_proposals)
+        return possible >= self._study.search.trials or proposed >= self._study.most_proposals
+
+    def _next(self) -> int | str | None:
+        """A trial that has not been run, or a new one."""
         if self._unfinished:
-            return self._history.proposals[self._unfinished.pop(0)]
+            return self._unfinished.pop(0)
         if self.done or self._course.budget_spent():
             return str(Searcher.FINISHED)
-        number = len(self._history.proposals)
-        end = self._told_below(number)
-        if not self._course.wait_for(lambda: self._results_are_in(end)):
-            return None
-        self._tell_below(end)
-        proposal = propose(self._view, number, self._history)
-        self._log.add(events.proposed(proposal))
-        return proposal
+        number = len(self._history.trials)
+        for end in self._ends(number):
+            if not self._course.wait_for(lambda end=end: self._results_are_in(end)):  # type: ignore[misc]
+                return None
+            self._tell_below(end)
+            if self._begin(number):
+                return number
+        if self._study.asynchronous:
+            self._course.wait_for(lambda: self._begin_with_all(number))
+        if number in self._history.trials:
+            return number
+        return str(Searcher.FINISHED) if self.done else None
+
+    def _begin(self, number: int) -> bool:
+        """Write into the log what the next trial is, if there is one by what is known."""
+        for event in decide(self._view, number, self._history, self._enough):
+            self._log.add(event)
+        return number in self._history.trials
+
+    def _begin_with_all(self, number: int) -> bool:
+        """Whether the next trial is known from every result that is in, or there is none."""
+        self._tell_below(math.inf)
+        return self._begin(number) or self.done
+
+    def _ends(self, number: int) -> Iterable[float]:
+        """First trials whose results are not waited for, one after the other until the next trial is known."""
+        first = self._told_below(number)
+        return [first] if math.isinf(first) or not self._view.seeds.several else [*range(int(first), number), number]
 
     def _told_below(self, number: int) -> float:
         """The first trial whose result a proposal does not use, whatever has come in."""
@@ -166,7 +193,7 @@ class StudySearch(Searcher):
 
     def _results_are_in(self, end: float) -> bool:
         """Whether every trial below `end` has its verdict; where the order is asynchronous, whatever is there will do."""
-        return math.isinf(end) or all(number in self._verdicts for number in self._history.proposals if number < end)
+        return math.isinf(end) or all(number in self._verdicts for number in self._history.trials if number < end)
 
     def _tell_below(self, end: float) -> None:
         for number, verdict in sorted(self._verdicts.items()):

@@ -179,3 +179,27 @@ def test_a_killed_search_in_asynchronous_order_can_be_replayed(tmp_path: Path) -
     replayed = snrlab("replay", "killed", cwd=tmp_path)
     assert replayed.returncode == 0 and "6 proposals" in replayed.stdout and "the same again" in replayed.stdout
     check_records(tmp_path, "killed", 6)
+
+
+@pytest.mark.slow
+def test_a_search_with_several_seeds_that_is_killed_equals_the_unbroken_one(tmp_path: Path) -> None:
+    """Nothing is trained twice, every proposal has the same seeds, and the log can be replayed."""
+    study = small_study(name="seeds", search={"trials": 3, "seeds": 2, "sampler": {"kind": "tpe", "startup_trials": 1}})
+    for folder in (tmp_path / "unbroken", tmp_path / "killed"):
+        folder.mkdir()
+        (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    assert snrlab("run", "study.yaml", cwd=tmp_path / "unbroken", timeout=500).returncode == 0
+    for wanted in (1, 4):  # killed while trial 1, then trial 4, is being trained
+        driver = start(tmp_path / "killed", "study.yaml")
+        begun = tmp_path / f"killed/runs/seeds/trials/{wanted:04d}/trial.json"
+        end = time.monotonic() + 240
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert begun.exists()
+        clear(driver)
+    assert snrlab("run", "study.yaml", cwd=tmp_path / "killed", timeout=500).returncode == 0
+    assert outcome(tmp_path / "killed", "seeds") == outcome(tmp_path / "unbroken", "seeds")
+    replayed = snrlab("replay", "seeds", cwd=tmp_path / "killed")
+    assert replayed.returncode == 0, replayed.stdout
+    by_variant = json.loads(snrlab("results", "seeds", "--by", "variant", "--format", "json", cwd=tmp_path / "killed").stdout)
+    assert [row["seeds"] for row in by_variant] == [2, 2, 2] and "mean of 2 seeds" in (tmp_path / "killed/runs/seeds/report.html").read_text()
