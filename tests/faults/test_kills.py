@@ -202,4 +202,5 @@ def test_a_search_with_several_seeds_that_is_killed_equals_the_unbroken_one(tmp_
     replayed = snrlab("replay", "seeds", cwd=tmp_path / "killed")
     assert replayed.returncode == 0, replayed.stdout
     by_variant = json.loads(snrlab("results", "seeds", "--by", "variant", "--format", "json", cwd=tmp_path / "killed").stdout)
-    assert [row["seeds"] for row in by_variant] == [2, 2, 2] and "mean of 2 seeds" in (tmp_path / "killed/runs/seeds/report.html").read_text()
+    assert [row["seeds"] for row in by_variant] == [2, 2, 2]
+    assert "mean of 2 seeds" in (tmp_path / "killed/runs/seeds/report/index.html").read_text()
