@@ -54,5 +54,5 @@ def test_rows_by_variant_are_rows_by_proposal() -> None:
 
 def test_the_page_begins_with_the_best_mean_and_the_table_of_proposals() -> None:
     body = render_page(seeded_results()).split("<body>")[1]
-    assert body.index("lr=0.02: fd_probe 4.0, mean of 3 seeds") < body.index('id="variants"') < body.index("<h2>Trials")
+    assert body.index("lr=0.02: fd_probe 4, mean of 3 seeds") < body.index('id="variants"') < body.index("<h2>Trials")
     assert "share one training seed" not in body and "best variant</span>" not in body
