@@ -40,7 +40,7 @@ def share_in_fine_tuning(recipe: Recipe) -> float:
 
 def test_all_variants_of_a_seed_share_one_base(baselines: Study, variants: dict[str, Recipe]) -> None:
     stepwise = [recipe for recipe in variants.values() if recipe.experts]
-    assert len(baselines.design_trials) == 3 * len(variants) == 24 and len(stepwise) == 5
+    assert len(baselines.design_trials) == 3 * len(variants) == 27 and len(stepwise) == 6
     assert {base_recipe(recipe).key for recipe in stepwise} == {variants["base"].key}
     longer = [recipe for name, recipe in variants.items() if name.startswith("longer")]
     assert {r.model_copy(update={"duration": variants["base"].duration}).key for r in longer} == {variants["base"].key}
@@ -50,7 +50,7 @@ def test_comparisons_are_at_equal_images_and_at_equal_compute(variants: dict[str
     for name, recipe in variants.items():
         if recipe.experts:
             assert total_images(recipe) == total_images(variants["longer (equal images)"]), name
-    for name in ("pruned", "groups, most for data", "groups, most for noise"):
+    for name in ("pruned", "groups, most for data", "groups, most for noise", "groups, searched widths"):
         recipe = variants[name]
         spent = recipe.duration.images + recipe.experts.groups * expert_images(recipe) * share_in_fine_tuning(recipe)
         assert spent == pytest.approx(total_images(variants["longer (equal compute)"]), rel=0.01), name
