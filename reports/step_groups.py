@@ -14,6 +14,7 @@ from reports.results import StudyResults, TrialResult
 from reports.variants import Ablation
 
 _MOST = 8  # trials that are shown
+_MIB = 2.0**-20
 Number = Annotated[float | None, BeforeValidator(lambda value: value if isinstance(value, int | float) else None)]
 
 
@@ -55,6 +56,11 @@ class Stage(BaseModel):
     reused: dict[str, Any] = {}
 
     @property
+    def own_share(self) -> float:
+        """Share of its images that was trained for this trial, and not taken over."""
+        return 1.0 - min(int(self.reused.get("images", 0)) / self.images, 1.0) if self.images else 0.0
+
+    @property
     def origin(self) -> str:
         """Where it was trained."""
         return reused_text(self.reused) or "trained for this trial"
@@ -68,6 +74,14 @@ class Choice(BaseModel):
     distance: float
 
 
+class Speed(BaseModel):
+    """Of sampling, with the experts or with the base alone."""
+
+    images_per_second: float = Field(gt=0)
+    weight_bytes: int
+    peak_bytes: int | None = None  # of a GPU
+
+
 class StepGroups(BaseModel):
     """What a trial's sweep says of its experts."""
 
@@ -78,6 +92,20 @@ class StepGroups(BaseModel):
     choices: list[Choice] = []
     groups: list[Group] = Field(min_length=1)
     ledger: list[Stage] = []
+    speed: dict[Literal["experts", "base"], Speed] = {}
+
+    @property
+    def speed_text(self) -> str:
+        """What sampling takes, against the base in the same run; empty where it was not measured."""
+        if self.speed.keys() != {"experts", "base"}:
+            return ""
+        ours, base = self.speed["experts"], self.speed["base"]
+        memory = [("weights", ours.weight_bytes, base.weight_bytes)]
+        if ours.peak_bytes and base.peak_bytes:
+            memory.append(("peak memory on the GPU", ours.peak_bytes, base.peak_bytes))
+        sizes = "".join(f"; {name} {_MIB * a:.3g} against {_MIB * b:.3g} MiB" for name, a, b in memory)
+        return (f"Sampling, in one run beside whatever ran then: {ours.images_per_second:.3g} images/s against the base's "
+                f"{base.images_per_second:.3g} ({ours.images_per_second / base.images_per_second:.2f} times){sizes}.")
 
     @property
     def lengths_text(self) -> str:
@@ -96,9 +124,9 @@ class StepGroups(BaseModel):
 
     @property
     def spent(self) -> tuple[int, float]:
-        """(images, seconds) of the stages that were trained for this trial."""
-        own = [stage for stage in self.ledger if not stage.reused]
-        return sum(stage.images for stage in own), sum(stage.train_seconds for stage in own)
+        """(images, seconds) trained for this trial; the seconds of a stage taken over in part are shared by images."""
+        return (sum(round(stage.own_share * stage.images) for stage in self.ledger),
+                sum(stage.own_share * stage.train_seconds for stage in self.ledger))
 
     @property
     def blocks(self) -> Iterator[tuple[str, list[str]]]:

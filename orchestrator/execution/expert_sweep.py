@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,14 @@ def sweep_of_experts(
     """The record, and for each of its points images [N,C,H,W]; a point of the joint choice has a length per group (`sigma_rels`)."""
     from trainables.stages.joint import macs_per_image, parameters
     from trainables.stages.lengths import sweep_experts
+    from trainables.stages.speed import sampling_speeds
 
     started, plan = time.perf_counter(), read_plan(folder)
     assert plan
     for stage, its in [(BASE, base_recipe(recipe)), *((e.name, e.recipe) for e in plan.experts)]:
         check_trained(folder / stage, its)
     found = sweep_experts(recipe, folder, cache, wanted, device, pulse)
+    speeds = sampling_speeds(recipe, folder, cache, plan, device, pulse)
     share = macs_per_image(plan, recipe.evaluation.sampler, recipe.evaluation.guidance)["ratio"]
     ledger, units = _ledger(folder, plan), recipe.network.units(recipe.data.load(cache).shape[-1])
     rows = [_row(choice, recipe) for choice in found.choices]
@@ -61,6 +64,7 @@ def sweep_of_experts(
         "macs_ratio": share, "base_macs": plan.base_macs, "base_parameters": plan.base_parameters, "best": found.best.how,
         "choices": [{"how": c.how, "sigma_rels": list(c.sigma_rels), "distance": c.score.distance} for c in found.choices],
         "groups": [_group(expert, i, found, units) for i, expert in enumerate(plan.experts)], "ledger": ledger,
+        "speed": dict(zip(("experts", "base"), map(asdict, speeds), strict=True)),
     }
     return record, [choice.score.examples for choice in found.choices]
 

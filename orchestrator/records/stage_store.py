@@ -33,11 +33,13 @@ class StageStore:
             return
         self._lock = self._store.lock(stage.key)
         self._lock.acquire()
+        note = stage.folder / _NAME
+        if not checkpoint.exists(stage.folder):
+            note.unlink(missing_ok=True)  # of a kill before anything was taken
         with events.warnings_noted(self._trial):
-            taken = self._store.take(stage.key, stage.recipe, stage.folder)
+            taken = self._store.take(stage.key, stage.recipe, stage.folder, lambda found: document.write(note, asdict(found)))
         if taken:
             keep_recipe(stage.recipe, stage.folder)
-            document.write(stage.folder / _NAME, asdict(taken))
             events.note(self._trial, "reused", stage=stage.name, **asdict(taken))
 
     def keep(self, stage: Stage) -> None:

@@ -70,10 +70,11 @@ class Store:
         """Held while the stage is computed, so that others wait for it instead of computing it too."""
         return lock_at(self.root / f"{key}.lock")
 
-    def take(self, key: str, recipe: Recipe, folder: Path) -> Taken | None:
+    def take(self, key: str, recipe: Recipe, folder: Path, note: Callable[[Taken], None] = lambda taken: None) -> Taken | None:
         """Put what is kept of a recipe into a trial's empty folder; None where there is nothing for it.
 
-        A damaged entry is dropped with a warning.
+        `note` is told of it just before it counts as the folder's own, so that no kill comes between.  A damaged entry is dropped with
+        a warning.
         """
         entry = self._entry(key)
         if entry is None or entry.images > recipe.duration.images or checkpoint.exists(folder):
@@ -87,8 +88,10 @@ class Store:
             if images % recipe.ema.snapshot_every == 0 or images == recipe.duration.images:  # not the odd end of a shorter run
                 copy_file(source, folder / _SNAPSHOTS / source.name)
         metrics_log.copy(entry.folder, folder)
+        taken = Taken(entry.images, entry.study, entry.trial)
+        note(taken)
         copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
-        return Taken(entry.images, entry.study, entry.trial)
+        return taken
 
     def keep(self, key: str, recipe: Recipe, folder: Path, study: str, trial: int) -> None:
         """Keep what a trial has trained, unless as much is kept already, or data or code have changed since the key was made."""

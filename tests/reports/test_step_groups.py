@@ -34,7 +34,9 @@ def experts(best: str = "joint", **changes: Any) -> dict[str, Any]:
                     {"how": "common", "sigma_rels": [0.08] * 4, "distance": 3.75},
                     {"how": "common", "sigma_rels": [0.12] * 4, "distance": 3.6}],
         "ledger": [{"stage": "base", "images": 30720, "train_seconds": 40.0, "reused": reused},
-                   *({"stage": f"group-{i}", "images": 3840, "train_seconds": 5.5, "reused": {}} for i in (1, 2, 3, 4))], **changes,
+                   *({"stage": f"group-{i}", "images": 3840, "train_seconds": 5.5, "reused": {}} for i in (1, 2, 3, 4))],
+        "speed": {"experts": {"images_per_second": 130.0, "weight_bytes": 2**21, "peak_bytes": 3 * 2**20},
+                  "base": {"images_per_second": 100.0, "weight_bytes": 2**20, "peak_bytes": 2**22}}, **changes,
     }
 
 
@@ -56,6 +58,7 @@ def test_losses_lengths_units_and_the_ledger_are_shown() -> None:
     assert "a length for each group by its own loss (0.05, 0.06, 0.07, 0.08): 3.5, against one length for all (0.12): 3.6." in page
     assert "base 30,720 40 trained in study first, trial 3, reused (up to 30720 images)" in page
     assert "spent 15,360 22 without what was reused" in page
+    assert "130 images/s against the base's 100 (1.30 times); weights 2 against 1 MiB; peak memory on the GPU 3 against 4 MiB." in page
     assert "encoder/8_block0/hidden 5 of 8 6 of 8 7 of 8 8 of 8" in page and "decoder/<4>" not in page
 
 
@@ -72,13 +75,14 @@ def test_what_another_version_wrote_is_left_out(content: Any) -> None:
 
 
 def test_missing_numbers_are_dashes() -> None:
-    found = experts(best="common", choices=[], ledger=[])
+    found = experts(best="common", choices=[], ledger=[], speed={})
     del found["groups"][0]["loss"]
     found["groups"][1]["base_loss"] = None
     study = results()
     study.trials[1].experts = found
     page = text_of(render_page(study))
     assert "0.4 – – 0.05" in page and "– 0.4 – 0.06" in page and "EMA lengths:" not in page
+    assert "images/s" not in page
 
 
 def test_bars_cover_the_axis_without_gaps() -> None:
@@ -102,6 +106,12 @@ def design() -> StudyResults:
         trial.experts = experts() if groups else {}
         trial.metrics = {"macs": 1e6 if groups else 1.2e6, "parameters": 9e4 if groups else 3e4}
     return study
+
+
+def test_what_was_taken_over_in_part_is_spent_in_part() -> None:
+    reused = {"study": "first", "trial": 3, "images": 10_240}
+    found = read_step_groups(experts(ledger=[{"stage": "base", "images": 30_720, "train_seconds": 30.0, "reused": reused}]))
+    assert found and found.spent == pytest.approx((20_480, 20.0))
 
 
 def test_every_variant_of_a_design_is_shown_by_its_first_seed() -> None:

@@ -9,12 +9,16 @@ import pytest
 
 from orchestrator.execution.sweep_tasks import run_sweep
 from orchestrator.execution.trial import Trial
-from orchestrator.records import events
+from orchestrator.records import events, stage_store
 from orchestrator.records.folders import SweepRecord, TrialFolder, WorkFolder
+from orchestrator.records.stage_store import StageStore, reused
 from search_spaces.study import Study, make_study
 from tests.trainables.stages.recipes import stepwise
 from trainables.errors import ConfigError
-from trainables.training import loop, metrics_log
+from trainables.stage_key import stage_key
+from trainables.stages.composition import base_recipe
+from trainables.stages.stage import Stage
+from trainables.training import checkpoint, loop, metrics_log
 from trainables.training.resume import cut_back
 
 VALUES = [{"experts.budgets.k": 0.6}, {"experts.budgets.k": 0.8}]
@@ -74,6 +78,9 @@ def test_the_sweep_has_groups_costs_and_a_ledger(work) -> None:
         assert [group["ratio"] for group in experts["groups"]] == pytest.approx([(1 + VALUES[number]["experts.budgets.k"]) / 2, 1.0])
         assert {stage["stage"]: bool(stage["reused"]) for stage in experts["ledger"]} == {"base": number == 1, "group-1": False,
                                                                                             "group-2": number == 1}
+        speed = experts["speed"]
+        assert all(of["images_per_second"] > 0 and of["peak_bytes"] is None for of in speed.values())
+        assert speed["base"]["weight_bytes"] < speed["experts"]["weight_bytes"] < 2 * speed["base"]["weight_bytes"]
         assert {choice["how"] for choice in experts["choices"]} <= {"joint", "common"} and len(record.points) >= 2
         assert all(trial.samples(point).exists() for point in record.points)
 
@@ -98,6 +105,19 @@ def test_a_trial_that_is_stopped_in_its_base_is_swept_as_its_base(tmp_path: Path
     assert [row["images"] for row in metrics_log.read(folder.root)] == [128]
     another = reports(actor(study, tmp_path, 1))
     assert another[0]["recalled"] and not another[1]["recalled"]  # what the stopped trial had trained is not lost
+
+
+def test_a_kill_while_a_stage_is_taken_over_leaves_a_note_of_it(work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the ledger would count the base twice."""
+    folder, _ = work
+    recipe, trial = base_recipe(stepwise()), tmp_path / "trials" / "0007"
+    stage = Stage("base", recipe, trial / "base", stage_key(recipe, folder / "cache"))
+    monkeypatch.setattr(stage_store, "keep_recipe", lambda *_: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception, match="killed"):
+        StageStore(str(folder / "store"), trial).take(stage)
+    monkeypatch.undo()
+    StageStore(str(folder / "store"), trial).take(stage)
+    assert checkpoint.images(stage.folder) == reused(stage.folder)["images"] == 256
 
 
 @pytest.mark.parametrize("sweep", [{"times": [0.5, 1.0]}, {"guidance_weights": [1.5]}, {"tasks": 2}])
