@@ -104,8 +104,8 @@ class StepGroups(BaseModel):
         if ours.peak_bytes and base.peak_bytes:
             memory.append(("peak memory on the GPU", ours.peak_bytes, base.peak_bytes))
         sizes = "".join(f"; {name} {_MIB * a:.3g} against {_MIB * b:.3g} MiB" for name, a, b in memory)
-        return (f"Sampling, in one run beside whatever ran then: {ours.images_per_second:.3g} images/s against the base's "
-                f"{base.images_per_second:.3g} ({ours.images_per_second / base.images_per_second:.2f} times){sizes}.")
+        return (f"Sampling, in one run beside whatever ran then: {ours.images_per_second:.3g} images/s against "
+                f"{base.images_per_second:.3g} with the base alone ({ours.images_per_second / base.images_per_second:.2f} times){sizes}.")
 
     @property
     def lengths_text(self) -> str:
