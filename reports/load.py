@@ -129,6 +129,7 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         interval=(numbers["sigma_rel_low"], numbers["sigma_rel_high"]) if "sigma_rel_low" in numbers else None,
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
         reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
+        stages=sweep.get("stages") or [],
     )
 
 

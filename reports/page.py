@@ -17,7 +17,7 @@ from reports.documents import short
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
 from reports.step_group_figures import groups_on_the_axis
-from reports.step_groups import shown_step_groups, variant_costs
+from reports.step_groups import shown_guides, shown_step_groups, variant_costs
 from reports.tables import rows
 from reports.variant_figures import forest
 from reports.variant_tables import candidate_rows, variant_rows
@@ -66,7 +66,7 @@ def render_page(results: StudyResults) -> str:
         candidates=candidate_rows(results),
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
-        step_groups=step_groups, step_group_axis=axis, costs=variant_costs(ablation),
+        step_groups=step_groups, step_group_axis=axis, guides=shown_guides(results), costs=variant_costs(ablation),
         samples=_samples(results), plotly=Markup(get_plotlyjs()), warnings=list(_warnings(results)),  # noqa: S704
         provenance=_provenance(results),
         definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),

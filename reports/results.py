@@ -71,6 +71,7 @@ class TrialResult:
     metrics: dict[str, float] = field(default_factory=dict)  # everything measured of the trial, by name
     reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
     experts: dict[str, Any] = field(default_factory=dict)  # of its sweep: groups, choices and costs of a step-adaptive trial
+    stages: list[dict[str, Any]] = field(default_factory=list)  # of its sweep: what a network and its guide were trained for
     provenance: list[dict[str, Any]] = field(default_factory=list)  # code, versions, machine and data of each process that trained
 
     @property

@@ -1,13 +1,13 @@
-"""Trials with a network per group of noise levels, as tracked: their groups, EMA lengths and compute by stage."""
+"""Trials with a network per group of noise levels, or with one that guides, as tracked: groups, EMA lengths and compute by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from reports.documents import reused_text
 from reports.results import StudyResults, TrialResult
@@ -64,6 +64,9 @@ class Stage(BaseModel):
     def origin(self) -> str:
         """Where it was trained."""
         return reused_text(self.reused) or "trained for this trial"
+
+
+_STAGES = TypeAdapter(list[Stage])
 
 
 class Choice(BaseModel):
@@ -124,9 +127,8 @@ class StepGroups(BaseModel):
 
     @property
     def spent(self) -> tuple[int, float]:
-        """(images, seconds) trained for this trial; the seconds of a stage taken over in part are shared by images."""
-        return (sum(round(stage.own_share * stage.images) for stage in self.ledger),
-                sum(stage.own_share * stage.train_seconds for stage in self.ledger))
+        """(images, seconds) of the stages that were trained for this trial."""
+        return spent(self.ledger)
 
     @property
     def blocks(self) -> Iterator[tuple[str, list[str]]]:
@@ -135,6 +137,25 @@ class StepGroups(BaseModel):
             counts = [group.kept.get(block) for group in self.groups]
             if any(count and count[0] < count[1] for count in counts):
                 yield block, [f"{count[0]} of {count[1]}" if count else "–" for count in counts]
+
+
+def read_stages(content: Any) -> list[Stage]:
+    """Of a trial with a guide; empty of others, and where another version has written something else."""
+    try:
+        return _STAGES.validate_python(content)
+    except ValidationError:
+        return []
+
+
+def shown_guides(results: StudyResults) -> list[tuple[TrialResult, list[Stage], tuple[int, float]]]:
+    """(trial, stages in order of training, images and seconds of those that were trained for it), of the best trials that have a guide."""
+    found = [(trial, stages) for trial in results.ranked if (stages := read_stages(trial.stages))]
+    return [(trial, stages, spent(stages)) for trial, stages in found[:_MOST]]
+
+
+def spent(ledger: Sequence[Stage]) -> tuple[int, float]:
+    """(images, seconds) trained for a trial; the seconds of a stage taken over in part are shared by images."""
+    return sum(round(stage.own_share * stage.images) for stage in ledger), sum(stage.own_share * stage.train_seconds for stage in ledger)
 
 
 def read_step_groups(content: Any) -> StepGroups | None:
@@ -177,20 +198,25 @@ def variant_costs(ablation: Ablation | None) -> list[VariantCost]:
             spent = [_train_macs(t) for t in swept]
             found.append(VariantCost(
                 variant.name, variant.mean, len(swept), fmean(t.metrics["macs"] for t in swept),
-                fmean(t.metrics["parameters"] for t in swept), fmean(t.images for t in swept),
+                fmean(t.metrics["parameters"] for t in swept), fmean(_images(t) for t in swept),
                 fmean(known) if len(known := [s for s in spent if s is not None]) == len(spent) else None,
             ))
     return found
 
 
+def _images(trial: TrialResult) -> int:
+    """Of all stages; a trial's reports do not count those of a guide."""
+    return sum(stage.images for stage in read_stages(trial.stages)) or trial.images
+
+
 def _train_macs(trial: TrialResult) -> float | None:
     """Three times those of the forward passes."""
     groups = _groups(trial)
-    if groups is None:
+    stages = groups.ledger if groups else read_stages(trial.stages)
+    if not stages and not groups:
         return 3.0 * trial.metrics["macs"] * trial.images
-    spent = [stage.train_macs for stage in groups.ledger]
-    known = [macs for macs in spent if macs is not None]
-    return sum(known) if known and len(known) == len(spent) else None
+    known = [stage.train_macs for stage in stages if stage.train_macs is not None]
+    return sum(known) if known and len(known) == len(stages) else None
 
 
 def _groups(trial: TrialResult) -> StepGroups | None:

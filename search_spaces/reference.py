@@ -20,6 +20,7 @@ from trainables.evaluation.settings import Evaluation
 from trainables.experts.fine_tuning import FineTuning
 from trainables.experts.proxy import Proxy
 from trainables.experts.settings import Experts, Pruning
+from trainables.guide import Guide
 from trainables.method import Method
 from trainables.optimisers.arithmetic import Arithmetic
 from trainables.recipe import FAMILIES, Recipe
@@ -37,7 +38,8 @@ def reference() -> str:
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
-        "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### experts\n", _table(Experts),
+        "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### guide\n", _table(Guide),
+        "\n### experts\n", _table(Experts),
         "\n### experts.pruning\n", _table(Pruning), "\n### experts.pruning.proxy\n", _table(Proxy),
         "\n### experts.fine_tune\n", _table(FineTuning),
         "\n### arithmetic\n", _table(Arithmetic),

@@ -2,17 +2,21 @@
 
 Cosmic Ray makes the mutants: constants, operators, comparisons and conditions.  A seeded sample takes a place in the code first and
 then one of its mutants, so that an operator with twelve replacements does not count twelve times.  Annotations and blocks for type
-checkers are left out.  Each mutant is tested in a copy of the working tree by a forked process, where torch and its like are imported.
+checkers are left out.  Each mutant is tested in a copy of the working tree by forked processes, where torch and its like are imported,
+one file of tests after the other until one notices it.  What was found is kept, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import importlib
 import json
+import math
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +29,7 @@ from compileall import compile_dir
 from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import Any
 
 import pytest
 
@@ -38,7 +43,9 @@ OPERATORS = ("ReplaceBinaryOperator", "ReplaceComparisonOperator", "ReplaceUnary
              "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "AddNot", "NumberReplacer")
 IMPORTED_ONCE = ("torch", "torchvision", "torch_fidelity", "numpy", "scipy.stats", "scipy.optimize", "sklearn.feature_selection", "pandas",
                  "pydantic", "hypothesis", "fsspec", "upath", "yaml", "PIL.Image", "plotly", "jinja2", "optuna", "safetensors")
-SLOWEST = 4.0  # times the tests' own time, after which a mutant is stopped and counts as noticed
+SHORTEST, SLOWEST = 20.0, 4.0  # a mutant counts as noticed after so many seconds of CPU and so many times those of the tests themselves
+WAITING = 1200.0  # seconds by the clock after which it does, too
+NO_TESTS = 5  # pytest's exit status where all tests of a file are left out
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,10 @@ class Mutant:
     line: int
     operator: str
     source: str  # the whole file
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.path}\0{self.source}".encode()).hexdigest()
 
     @property
     def change(self) -> str:
@@ -58,9 +69,8 @@ class Mutant:
 @dataclass(frozen=True)
 class Outcome:
     code: int | None  # of pytest; none is out of time
-    seconds: float
+    seconds: float  # of CPU
     first_failure: str
-    seconds_by_file: dict[str, float]
 
 
 def main() -> None:
@@ -68,44 +78,92 @@ def main() -> None:
     parser.add_argument("count", type=int, nargs="?", default=200, help="mutants in the sample (200)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample; a larger sample of one seed begins with the smaller one")
     parser.add_argument("--only", default="", help="a file or folder; all that are mutated if left out")
-    parser.add_argument("--skip", type=int, default=0, help="mutants of the sample that were tested earlier")
+    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "mutants.jsonl", help="what was found, from which a run goes on")
     arguments = parser.parse_args()
-    chosen = list(sample(arguments.count, arguments.seed, arguments.only))[arguments.skip :]
+    chosen, results = list(sample(arguments.count, arguments.seed, arguments.only)), Results(arguments.results)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ.update(OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     for name in IMPORTED_ONCE:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
-        alive = run(chosen, copy_of_the_tree(Path(folder) / "tree"))
+        run(chosen, copy_of_the_tree(Path(folder) / "tree"), results)
+    alive = [mutant for mutant in chosen if not results.seen(mutant)]
     print(f"\n{len(chosen) - len(alive)} of {len(chosen)} mutants were noticed; alive:")
     for mutant in alive:
         print(f"{mutant.path}:{mutant.line}  {mutant.change}")
 
 
-def run(mutants: list[Mutant], tree: Path) -> list[Mutant]:
-    """Those that no test notices."""
-    alive, order = [], {}
+class Results:
+    """Lines of JSON: a mutant and which test notices it, or a file of tests and the CPU seconds that it takes without mutants."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        self._known: dict[str, dict[str, Any]] = {row["key"]: row for row in rows}
+
+    def of(self, key: str) -> dict[str, Any] | None:
+        return self._known.get(key)
+
+    def seen(self, mutant: Mutant) -> str:
+        """The test that notices the mutant; empty where none does."""
+        return str(self._known[mutant.key]["seen"])
+
+    def add(self, key: str, **row: Any) -> dict[str, Any]:
+        self._known[key] = {"key": key, **row}
+        with self._path.open("a") as file:
+            file.write(json.dumps(self._known[key]) + "\n")
+        return self._known[key]
+
+
+def run(mutants: list[Mutant], tree: Path, results: Results) -> None:
+    """Test those without a result; a file of tests is run without a mutant when it is first needed."""
     for number, mutant in enumerate(mutants, start=1):
-        tests = mirrored_tests(mutant.path)
-        if tests not in order:
-            print(f"{', '.join(tests)}: as they are", flush=True)
-            order[tests] = outcome(tree, tests)
-            if order[tests].code != 0:
-                raise SystemExit(f"the tests fail without any mutant: {order[tests].first_failure or 'out of time'}")
-        # Files that take least come first; the first failure ends the run.
-        by_file = order[tests].seconds_by_file
-        namesake = f"test_{Path(mutant.path).name}"
-        files = sorted(by_file, key=lambda name, namesake=namesake: (not name.endswith(namesake) or by_file[name] > 20, by_file[name]))
-        original = (tree / mutant.path).read_text()
-        (tree / mutant.path).write_text(mutant.source)
-        found = outcome(tree, files, limit=60 + SLOWEST * order[tests].seconds)
-        (tree / mutant.path).write_text(original)
-        if found.code == 0:
-            alive.append(mutant)
-        seen = "ALIVE" if found.code == 0 else "out of time" if found.code is None else f"noticed by {found.first_failure or 'import'}"
-        print(f"{number}/{len(mutants)} {mutant.path}:{mutant.line} {mutant.change}: {seen} ({found.seconds:.0f} s)", flush=True)
-    return alive
+        if results.of(mutant.key):
+            continue
+        seen, spent = "", 0.0
+        for file in _in_order(mutant, tree, results):
+            usual = _usual_seconds(file, tree, results)
+            original = (tree / mutant.path).read_text()
+            (tree / mutant.path).write_text(mutant.source)
+            found = outcome(tree, file, limit=SHORTEST + SLOWEST * usual)
+            (tree / mutant.path).write_text(original)
+            spent += found.seconds
+            if found.code != 0:
+                seen = "out of time" if found.code is None else found.first_failure or "import"
+                break
+        results.add(mutant.key, path=mutant.path, line=mutant.line, change=mutant.change, seen=seen, seconds=round(spent, 1))
+        print(f"{number}/{len(mutants)} {mutant.path}:{mutant.line} {mutant.change}: {seen or 'ALIVE'} ({spent:.0f} s)", flush=True)
+
+
+def _in_order(mutant: Mutant, tree: Path, results: Results) -> list[str]:
+    """Files of the mirrored tests: that of the same name first, then those that take least, as far as it is known."""
+    (mirror,) = mirrored_tests(mutant.path)
+    found = [mirror] if mirror.endswith(".py") else [p.relative_to(tree).as_posix() for p in sorted((tree / mirror).rglob("test_*.py"))]
+
+    def place(file: str) -> tuple[bool, float]:
+        known = results.of(_file_key(file, tree))
+        return not file.endswith(f"test_{Path(mutant.path).name}"), known["seconds"] if known else math.inf
+
+    return sorted(found, key=place)
+
+
+def _usual_seconds(file: str, tree: Path, results: Results) -> float:
+    """CPU seconds of a file of tests without any mutant; SystemExit where it fails."""
+    key = _file_key(file, tree)
+    known = results.of(key)
+    if known is None:
+        found = outcome(tree, file)
+        if found.code != 0:
+            raise SystemExit(f"the tests fail without any mutant: {found.first_failure or file}")
+        known = results.add(key, file=file, seconds=round(found.seconds, 1))
+        print(f"{file}: {found.seconds:.0f} s as it is", flush=True)
+    return float(known["seconds"])
+
+
+def _file_key(file: str, tree: Path) -> str:
+    return hashlib.sha256(f"{file}\0{(tree / file).read_text()}".encode()).hexdigest()
 
 
 def sample(count: int, seed: int, only: str = "") -> Iterator[Mutant]:
@@ -181,37 +239,39 @@ def copy_of_the_tree(tree: Path) -> Path:
     return tree
 
 
-def outcome(tree: Path, tests: tuple[str, ...] | list[str], limit: float = 1800.0) -> Outcome:
+def outcome(tree: Path, file: str, limit: float = 600.0) -> Outcome:
+    """Of a file of tests; `limit` is in seconds of CPU, so that it does not depend on what else the machine does."""
     report, started = tree / "outcome.json", time.monotonic()
     report.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        _in_child(tree, tests, report)
+        _in_child(tree, file, report, limit)
     os.setpgid(child, child)  # what its tests start is stopped with it
-    code = _wait(child, lambda: time.monotonic() - started > limit)
-    told = json.loads(report.read_text()) if report.exists() else {"failure": "", "seconds": {}}
-    return Outcome(code, time.monotonic() - started, told["failure"], told["seconds"])
+    code, seconds = _wait(child, lambda: time.monotonic() - started > WAITING)
+    return Outcome(None if code == -signal.SIGXCPU else code, seconds, json.loads(report.read_text()) if report.exists() else "")
 
 
-def _wait(child: int, over: Callable[[], bool]) -> int | None:
+def _wait(child: int, over: Callable[[], bool]) -> tuple[int | None, float]:
+    """(exit status, CPU seconds); no status where it was over."""
     ended = False
     try:
         while not over():
-            done, status = os.waitpid(child, os.WNOHANG)
+            done, status, used = os.wait4(child, os.WNOHANG)
             if done:
                 ended = True
-                return os.waitstatus_to_exitcode(status)
+                return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
             time.sleep(0.05)
-        return None
+        return None, WAITING
     finally:
         if not ended:  # out of time, or this process is being stopped
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
-def _in_child(tree: Path, tests: tuple[str, ...] | list[str], report: Path) -> None:
+def _in_child(tree: Path, file: str, report: Path, limit: float) -> None:
     code = 1
     try:
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), resource.RLIM_INFINITY))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         silence = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -226,24 +286,24 @@ def _in_child(tree: Path, tests: tuple[str, ...] | list[str], report: Path) -> N
         hypothesis.settings.register_profile("mutants", deadline=None, derandomize=True)  # the same examples for all, at any load
         hypothesis.settings.load_profile("mutants")
         told = _Reports(report)
-        arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}", *tests]
+        arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}", file]
         code = int(pytest.main(arguments, plugins=[told]))
+        code = 0 if code == NO_TESTS else code
         told.write()
     finally:
         os._exit(code)
 
 
 class _Reports:
-    """Of pytest: seconds by file, and the first test that failed.  Tests that run a whole study on Ray are left out."""
+    """The first test of pytest's that failed.  Tests that run a whole study on Ray are left out."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._failure, self._seconds = path, "", defaultdict(float)
+        self._path, self._failure = path, ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if "finished" not in getattr(item, "fixturenames", ())]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid.split("::")[0]] += report.duration
         if report.failed and not self._failure:
             self._failure = report.nodeid
 
@@ -252,7 +312,7 @@ class _Reports:
             self._failure = report.nodeid
 
     def write(self) -> None:
-        self._path.write_text(json.dumps({"failure": self._failure, "seconds": self._seconds}))
+        self._path.write_text(json.dumps(self._failure))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train one recipe, all its stages if it has experts, without Ray; writes the same files as a trial of a study.
+"""Train one recipe, all its stages if it has experts or a guide, without Ray; writes the same files as a trial of a study.
 
     python -m trainables recipe.yaml --output runs/one
     torchrun --nproc-per-node 2 -m trainables recipe.yaml --output runs/one
@@ -64,7 +64,7 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     output = (chosen.output or Path("runs/recipes") / recipe.key[:12]).absolute()
     try:
-        start = train_stages if recipe.experts else train
+        start = train_stages if recipe.in_stages else train
         for progress in start(recipe, output, chosen.cache.absolute(), Ranks(rank, world, device)):
             if rank == 0:
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
@@ -82,12 +82,12 @@ def _run(recipe: Recipe, chosen: argparse.Namespace) -> int:
 
 def _sweep(recipe: Recipe, output: Path, cache: Path, wanted: Sweep, device: torch.device) -> None:
     """Print the score of each EMA length; of experts also that of each group's own length."""
-    from trainables.evaluation.sweep import sweep
+    from trainables.stages.guided import sweep_network
     from trainables.stages.lengths import sweep_experts
 
     metric = recipe.evaluation.features.metric
     if not recipe.experts:
-        result = sweep(recipe, output, cache, wanted, device=device)
+        result = sweep_network(recipe, output, cache, wanted, device=device)
         for point in result.points:
             print(f"sigma_rel {point.sigma_rel:g}: {metric} {point.distance:.4f}", flush=True)
         for found in result.classical:

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from trainables.data import ImageData
 from trainables.ema.snapshots import list_snapshots
 from trainables.errors import UserError
-from trainables.evaluation.sweep import guide_images
 from trainables.files import atomic, document
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
-from trainables.stages.joint import guide_of, plan_in
+from trainables.stages.composition import guide_recipe
+from trainables.stages.guided import guide_of, network_folder
+from trainables.stages.joint import plan_in
 from trainables.stages.weights import SNAPSHOTS, averaged_denoiser
 
 MODEL = "model.json"
@@ -58,12 +59,12 @@ def export(
     networks = _experts(recipe, folder, data, sigma_rel) if recipe.experts else _single(recipe, folder, data, sigma_rel, images)
     rows = [_write(target, name, denoiser, own) for name, denoiser, own, _ in networks]
     edges = plan_in(folder).edges if recipe.experts else ()
-    guide = guide_of(recipe, data, folder) if recipe.experts else _guide(recipe, folder, data)
+    guide = guide_of(recipe, data, folder)
     mean, std = data.statistics
     evaluation = recipe.evaluation.model_dump(mode="json")
     description: dict[str, Any] = {
         "format": FORMAT, "edges": list(edges), "networks": rows, "sigma_rels": [length for *_, length in networks],
-        "guide": _write(target, "guide", guide, recipe) if guide else None,
+        "guide": _write(target, "guide", guide, guide_recipe(recipe) if recipe.guide else recipe) if guide else None,
         "data": {"shape": list(data.shape), "dtype": data.images.dtype.str, "classes": data.classes, "peak": data.peak,
                  "mean": mean.tolist(), "std": std.tolist()},
         "sampler": evaluation["sampler"], "guidance": evaluation["guidance"],
@@ -78,11 +79,12 @@ _Networks = list[tuple[str, Denoiser, Recipe, float]]  # file, network, its reci
 
 def _single(recipe: Recipe, folder: Path, data: ImageData, sigma_rel: float | Sequence[float], images: int | None) -> _Networks:
     length = sigma_rel if isinstance(sigma_rel, float | int) else sigma_rel[0]
-    snapshots = list_snapshots(folder / SNAPSHOTS)
+    run = network_folder(recipe, folder)
+    snapshots = list_snapshots(run / SNAPSHOTS)
     if not snapshots:
         raise UserError(f"{folder}: has no stored averages: nothing was trained there, or they were deleted after the sweep")
     time = images or max(s.images for s in snapshots)
-    return [("network", averaged_denoiser(recipe, data, folder, time, float(length)), recipe, float(length))]
+    return [("network", averaged_denoiser(recipe, data, run, time, float(length)), recipe, float(length))]
 
 
 def _experts(recipe: Recipe, folder: Path, data: ImageData, sigma_rel: float | Sequence[float]) -> _Networks:
@@ -94,13 +96,6 @@ def _experts(recipe: Recipe, folder: Path, data: ImageData, sigma_rel: float | S
         (e.name, averaged_denoiser(e.recipe, data, folder / e.name, e.recipe.duration.images, length), e.recipe, length)
         for e, length in zip(experts, lengths, strict=True)
     ]
-
-
-def _guide(recipe: Recipe, folder: Path, data: ImageData) -> Denoiser | None:
-    guidance = recipe.evaluation.guidance
-    if guidance.off or guidance.by != "weaker":
-        return None
-    return averaged_denoiser(recipe, data, folder, guide_images(recipe, list_snapshots(folder / SNAPSHOTS)), guidance.weaker_sigma_rel)
 
 
 def _write(target: Path, name: str, denoiser: Denoiser, recipe: Recipe) -> dict[str, Any]:

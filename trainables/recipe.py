@@ -30,6 +30,7 @@ from trainables.experts.splits.split import Axis
 from trainables.explanations import explain
 from trainables.files import document
 from trainables.files.yaml_file import load_mapping
+from trainables.guide import Guide
 from trainables.log_snr import from_edm_sigma
 from trainables.method import Method, Settings
 from trainables.networks import AnyNetwork
@@ -83,6 +84,9 @@ class Recipe(Settings):
     ema: Ema = Field(default_factory=Ema, description="averages of the weights")
     experts: Experts | None = Field(
         None, description="step-adaptive training: a pruned and fine-tuned network per group of noise levels; none is one network for all"
+    )
+    guide: Guide | None = Field(
+        None, description="a network of its own that guides sampling, trained once beside this one (evaluation.guidance.by: network)"
     )
     duration: Duration = Field(default_factory=Duration, description="length of training")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="scoring")
@@ -157,6 +161,23 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _guide_guides(self) -> Recipe:
+        by_network = self.evaluation.guidance.by == "network"
+        if by_network and not self.guide:
+            raise ValueError("evaluation.guidance: by: network asks for the network that guides: give guide: {network: ..., share: ...}")
+        if not self.guide:
+            return self
+        if not by_network:
+            raise ValueError("guide: would guide nothing: set evaluation.guidance.by: network, or leave the guide out")
+        if self.start:
+            raise ValueError("guide: start gives the weights of one network alone: leave one of the two out")
+        try:
+            Recipe.model_validate(self.guide.recipe_fields(self.model_dump(mode="json")))
+        except ValidationError as error:
+            raise ValueError(explain(error, "guide", Recipe)) from None
+        return self
+
+    @model_validator(mode="after")
     def _network_fits_the_data(self) -> Recipe:
         if self.data.resolution:
             try:
@@ -174,6 +195,11 @@ class Recipe(Settings):
                 "(network.weight_norm: forced); set weight_decay: 0, or weight_norm: standard or none"
             )
         return self
+
+    @property
+    def in_stages(self) -> bool:
+        """Whether this is trained as a row of plain recipes: a base with its experts, or with its guide."""
+        return self.experts is not None or self.guide is not None
 
     @property
     def axis(self) -> Axis:
@@ -201,6 +227,8 @@ class Recipe(Settings):
         found = list(self.importance.warnings if self.importance else [])
         if not self.start:  # whose network is used at the other levels
             found += beyond_training(self.evaluation.sampler.levels, self.drawn)
+        if self.guide and self.evaluation.guidance.off:
+            found.append("guide: evaluation.guidance.weight is 1, so that the guide is of use to sweeps of other weights alone")
         return [*found, *self.evaluation.warnings]
 
     @property
@@ -237,8 +265,8 @@ class Recipe(Settings):
             self.check_guidance(sweep.guidance_weights)
         except ValueError as error:
             raise ConfigError(f"sweep.guidance_weights: {error}") from None
-        if sweep.guide_sigma_rels and self.evaluation.guidance.by != "weaker":
-            raise ConfigError("sweep.guide_sigma_rels: are EMA lengths of a weaker network, and evaluation.guidance is not by: weaker")
+        if sweep.guide_sigma_rels and not self.evaluation.guidance.second_network:
+            raise ConfigError("sweep.guide_sigma_rels: are of a second network, and evaluation.guidance is by neither weaker nor network")
         if self.experts:
             for name, given in {"times": sweep.times != (1.0,), "guidance_weights": sweep.guidance_weights,
                                 "guide_sigma_rels": sweep.guide_sigma_rels, "tasks": sweep.tasks > 1}.items():

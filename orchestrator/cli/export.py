@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.execution.expert_sweep import BASE, finished
+from orchestrator.execution.expert_sweep import finished, stopped
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
 from trainables.ema.profile import SIGMA_REL_MAX
 from trainables.ema.sweep_settings import parse_lengths
 from trainables.errors import UserError
 from trainables.recipe import Recipe, load_recipe
-from trainables.stages.composition import base_recipe
 
 BEST = "best"
 
@@ -36,7 +35,7 @@ def export_trial(folder: StudyFolder, number: int, sigma_rel: str, target: Path,
     root, images = trial.root, None
     recipe = load_recipe(root / "recipe.json")
     if recipe.experts and not finished(recipe, root):
-        recipe, root = base_recipe(recipe), root / BASE  # stopped early: the base is what has been swept
+        recipe, root = stopped(recipe, root)  # the base is what has been swept
     if sigma_rel == BEST:
         sweep = _sweep(trial)
         lengths = best_lengths(sweep)

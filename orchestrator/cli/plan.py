@@ -6,7 +6,7 @@ import json
 import time
 
 from orchestrator.cli.progress import duration
-from orchestrator.cli.step_groups import images_of_trials, most_stages, step_group_lines
+from orchestrator.cli.step_groups import guide_lines, images_of_trials, most_stages, step_group_lines
 from orchestrator.cli.utilisation import order_lines
 from orchestrator.records.folders import WorkFolder
 from search_spaces.designs import Design, flat
@@ -38,6 +38,7 @@ def describe(study: Study, work: WorkFolder) -> str:
         f"network     {recipe.network.kind}, {parameters:,} parameters",  # type: ignore[attr-defined]
         f"training    at most {trials} x {_span(*images)} images{' in all stages' if stages > 1 else ''}, batch {_span(*batches)}",
         *step_group_lines(study),
+        *guide_lines(study),
         f"evaluation  {generated:,} generated images and {generated * evaluation.sampler.evaluations:,} network evaluations per trial",
         f"disk        at most {disk / 2**20:.0f} MiB in {work.study(study.name).root}",
         f"time        at most about {duration(training / study.compute.concurrent_trials)} of training, "

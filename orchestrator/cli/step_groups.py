@@ -1,4 +1,4 @@
-"""The part of a plan that is about step-adaptive training: the groups of noise levels, and the images of all stages."""
+"""The part of a plan that is about training in stages: the groups of noise levels, guides, and the images of all stages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.experts.allocation import uniform
 from trainables.experts.groups import group_of, levels_of, split_levels
 from trainables.experts.macs import MacsByWidth, macs_by_width
 from trainables.recipe import Recipe
-from trainables.stages.composition import base_recipe, expert_images, experts_of, total_images
+from trainables.stages.composition import base_recipe, expert_images, experts_of, guide_recipe, total_images
 
 _UNKNOWN = "known only when the base is trained"
 _PATHS = ("duration.images", "duration.batch_size", "experts.groups", "experts.fine_tune.share")  # that images depend on
@@ -37,6 +37,16 @@ def step_group_lines(study: Study) -> Iterator[str]:
         yield "step groups are searched, and the base recipe has none"
 
 
+def guide_lines(study: Study) -> Iterator[str]:
+    """Of the network that guides the base recipe, if it has one of its own."""
+    recipe = study.base_recipe
+    if recipe.guide:
+        own = guide_recipe(recipe)
+        cost = _network_cost(own.canonical_json)
+        yield (f"guide       {own.network.kind}, {cost['parameters']:,.0f} parameters, {cost['macs']:,.0f} MACs, "  # type: ignore[attr-defined]
+               f"{own.duration.images:,} images; trained once for all trials with the same one")
+
+
 def images_of_trials(study: Study) -> tuple[int, int]:
     """Fewest and most training images of a trial, over all its stages."""
     if study.design:
@@ -54,16 +64,17 @@ def images_of_trials(study: Study) -> tuple[int, int]:
 
 
 def most_stages(study: Study) -> int:
-    """Networks that are trained for one trial: the base and one per group."""
+    """Networks that are trained for one trial: the base, one per group, and a guide."""
     if study.design:
         return max(_stages(study.recipe(trial.values)) for trial in study.design_trials)
     axis = study.space.get("experts.groups")
-    searched = [1 + int(groups) for groups in axis.extremes() if isinstance(groups, int)] if axis else []
+    guides = 1 if study.base_recipe.guide else 0
+    searched = [guides + 1 + int(groups) for groups in axis.extremes() if isinstance(groups, int)] if axis else []
     return max([_stages(study.base_recipe), *searched])
 
 
 def _stages(recipe: Recipe) -> int:
-    return 1 + recipe.experts.groups if recipe.experts else 1
+    return 1 + (recipe.experts.groups if recipe.experts else 0) + (recipe.guide is not None)
 
 
 def _table(recipe: Recipe) -> Iterator[str]:

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.execution.stage_ledger import ledger_of
 from orchestrator.records.folders import SweepRecord
-from orchestrator.records.stage_store import reused
 from trainables.ema.snapshots import keep_snapshots
 from trainables.ema.sweep_settings import Sweep
 from trainables.recipe import Recipe
-from trainables.stages.composition import base_recipe, total_images
-from trainables.stages.stage import Expert, ExpertPlan, read_plan
+from trainables.stages.composition import base_recipe, guide_recipe, total_images, without_experts
+from trainables.stages.stage import BASE, GUIDE, Expert, read_plan
 from trainables.training import metrics_log
 from trainables.training.resume import check_trained
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from trainables.stages.lengths import Choice, ExpertSweep
 
-BASE = "base"
-
 
 def finished(recipe: Recipe, folder: Path) -> bool:
     """Whether every group of the training has its expert; early stopping may have come before."""
@@ -35,22 +33,30 @@ def finished(recipe: Recipe, folder: Path) -> bool:
     return bool(rows) and recipe.experts is not None and rows[-1].get("experts_finished") == recipe.experts.groups
 
 
+def stopped(recipe: Recipe, folder: Path) -> tuple[Recipe, Path]:
+    """What there is of a training that was stopped before its experts: recipe and folder of the base, with its guide if it has one."""
+    return (without_experts(recipe), folder) if recipe.guide else (base_recipe(recipe), folder / BASE)
+
+
 def sweep_of_experts(
     recipe: Recipe, folder: Path, cache: Path, wanted: Sweep, device: torch.device, pulse: Callable[[], None] = lambda: None
 ) -> tuple[SweepRecord, list[np.ndarray]]:
     """The record, and for each of its points images [N,C,H,W]; a point of the joint choice has a length per group (`sigma_rels`)."""
+    from trainables.evaluation.cost import network_cost
     from trainables.stages.joint import macs_per_image, parameters
     from trainables.stages.lengths import sweep_experts
     from trainables.stages.speed import sampling_speeds
 
     started, plan = time.perf_counter(), read_plan(folder)
     assert plan
-    for stage, its in [(BASE, base_recipe(recipe)), *((e.name, e.recipe) for e in plan.experts)]:
+    guide = {GUIDE: guide_recipe(recipe)} if recipe.guide else {}
+    for stage, its in [*guide.items(), (BASE, base_recipe(recipe)), *((e.name, e.recipe) for e in plan.experts)]:
         check_trained(folder / stage, its)
     found = sweep_experts(recipe, folder, cache, wanted, device, pulse)
     speeds = sampling_speeds(recipe, folder, cache, plan, device, pulse)
-    share = macs_per_image(plan, recipe.evaluation.sampler, recipe.evaluation.guidance)["ratio"]
-    ledger, units = _ledger(folder, plan), recipe.network.units(recipe.data.load(cache).shape[-1])
+    guide_macs = network_cost(guide[GUIDE], cache)["macs"] if guide else None
+    share = macs_per_image(plan, recipe.evaluation.sampler, recipe.evaluation.guidance, guide_macs)["ratio"]
+    ledger, units = ledger_of(recipe, folder, cache, plan), recipe.network.units(recipe.data.load(cache).shape[-1])
     rows = [_row(choice, recipe) for choice in found.choices]
     best = rows[found.choices.index(found.best)]
     record = SweepRecord(
@@ -97,14 +103,3 @@ def _group(expert: Expert, index: int, found: ExpertSweep, units: Mapping[str, i
         "loss": found.losses[index][found.sigma_rels.index(sigma_rel)], "sigma_rel": sigma_rel,
         "kept": {name: [recipe.network.widths.get(name, count), count] for name, count in units.items()},
     }
-
-
-def _ledger(folder: Path, plan: ExpertPlan) -> list[dict[str, Any]]:
-    """What each stage was trained for, here or where it was taken over from."""
-    macs = {BASE: plan.base_macs, **{expert.name: expert.macs for expert in plan.experts}}
-    found = []
-    for stage, each in macs.items():
-        last = metrics_log.read(folder / stage)[-1]
-        found.append({"stage": stage, "images": last["images"], "train_seconds": float(last["train_seconds"]),
-                      "train_macs": 3 * each * last["images"], "reused": reused(folder / stage)})
-    return found

@@ -12,6 +12,7 @@ from search_spaces.study import Study
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import UserError
 from trainables.recipe import load_recipe
+from trainables.stages.stage import BASE, GUIDE
 
 
 def resweep(definition: Definition, folder: StudyFolder, work: WorkFolder, number: int, wanted: Sweep,
@@ -55,18 +56,20 @@ def _on_cluster(study: Study, trial: TrialFolder, work: WorkFolder, wanted: Swee
 
 def save_averages(trial: TrialFolder, wanted: Sweep) -> list[str]:
     """Write every average of a sweep as a file; reads each stored byte once."""
-    from trainables.evaluation.sweep import sweep_plan
+    from trainables.stages.guided import network_sweep_plan
 
     logging.getLogger("trainables.ema").setLevel(logging.ERROR)  # the sweep before has warned already
     recipe = load_recipe(trial.root / "recipe.json")
-    return sweep_plan(recipe, trial.root, wanted).save(trial.root / "averages", recipe.ema.snapshot_format)
+    return network_sweep_plan(recipe, trial.root, wanted).save(trial.root / "averages", recipe.ema.snapshot_format)
 
 
 def swept_trial(folder: StudyFolder, number: int) -> TrialFolder:
     """A trial with stored averages."""
     trial = folder.known_trial(number)
-    if not any((trial.root / "snapshots").glob("*.safetensors")):
-        raise UserError(f"trial {number}: its stored averages in {trial.root / 'snapshots'} are gone; it cannot be swept again")
+    guided = any((trial.root / GUIDE / "snapshots").glob("*.safetensors"))
+    stored = trial.root / BASE / "snapshots" if guided else trial.root / "snapshots"
+    if not any(stored.glob("*.safetensors")):
+        raise UserError(f"trial {number}: its stored averages in {stored} are gone; it cannot be swept again")
     return trial
 
 

@@ -130,11 +130,11 @@ def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -
     """One range of parameters of every average that a sweep needs, float32 [K, n]."""
     import torch
 
-    from trainables.evaluation.sweep import sweep_plan
     from trainables.recipe import load_recipe
+    from trainables.stages.guided import network_sweep_plan
 
     torch.set_num_threads(threads)
-    plan = sweep_plan(load_recipe(place(root) / "recipe.json"), place(root), Sweep.model_validate_json(settings))
+    plan = network_sweep_plan(load_recipe(place(root) / "recipe.json"), place(root), Sweep.model_validate_json(settings))
     ranges = plan.ranges(tasks)
     return plan.vectors(*(ranges[index] if index < len(ranges) else (plan.size, plan.size)))
 
@@ -147,12 +147,11 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     """
     import torch
 
-    from orchestrator.execution.expert_sweep import drop_averages, finished, sweep_of_experts
+    from orchestrator.execution.expert_sweep import drop_averages, finished, stopped, sweep_of_experts
     from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import Damaged, UserError
     from trainables.evaluation.image_grid import png
     from trainables.recipe import load_recipe
-    from trainables.stages.composition import base_recipe
 
     choose_workspace()
     torch.set_num_threads(threads)
@@ -172,8 +171,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
             elif finished(recipe, folder.root):
                 record, pictures = sweep_of_experts(recipe, folder.root, place(cache), wanted, device)
             else:  # stopped early: the base is what there is
-                base = folder.root / "base"
-                record, pictures = _sweep_of_one(base_recipe(recipe), base, place(cache), wanted, device, not further, ())
+                record, pictures = _sweep_of_one(*stopped(recipe, folder.root), place(cache), wanted, device, not further, ())
     except UserError as error:
         events.note(folder.root, "failed", message=str(error))
         return SweepRecord(metric, error=str(error), damaged=isinstance(error, Damaged))
@@ -195,23 +193,32 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
 
 def _sweep_of_one(recipe: Recipe, folder: Path, cache: Path, wanted: Sweep, device: torch.device, own: bool,
                   parts: Sequence[Any]) -> tuple[SweepRecord, list[np.ndarray]]:
-    """The record of one network's run, and for each of its points images [N,C,H,W]."""
+    """The record of one network's training, guided as the recipe says, and for each of its points images [N,C,H,W]."""
     import numpy as np
 
+    from orchestrator.execution.stage_ledger import ledger_of
     from trainables.ema.averages import Averages
     from trainables.evaluation.classical_scores import classical_row
     from trainables.evaluation.cost import network_cost
-    from trainables.evaluation.sweep import optimum_row, point_row, sweep, sweep_plan
+    from trainables.evaluation.sweep import optimum_row, point_row
+    from trainables.stages.composition import base_recipe, guide_recipe
+    from trainables.stages.guided import network_folder, network_sweep_plan, sweep_network
+    from trainables.stages.stage import GUIDE
     from trainables.training.resume import check_trained
 
+    run = network_folder(recipe, folder)
     if own:
-        check_trained(folder, recipe)
-    averages = Averages(sweep_plan(recipe, folder, wanted), np.concatenate(parts, axis=1)) if parts else None
-    result = sweep(recipe, folder, cache, wanted, averages, device)
-    last = metrics_log.read(folder)
-    cost = {**network_cost(recipe, cache), "train_seconds": float(last[-1]["train_seconds"]) if last else 0.0}
+        check_trained(run, base_recipe(recipe))
+        if recipe.guide:
+            check_trained(folder / GUIDE, guide_recipe(recipe))
+    averages = Averages(network_sweep_plan(recipe, folder, wanted), np.concatenate(parts, axis=1)) if parts else None
+    result = sweep_network(recipe, folder, cache, wanted, averages, device)
+    last, stages = metrics_log.read(run), ledger_of(recipe, folder, cache)
+    seconds = sum(stage["train_seconds"] for stage in stages) if stages else float(last[-1]["train_seconds"]) if last else 0.0
+    cost = {**network_cost(recipe, cache), "train_seconds": seconds}
     record = SweepRecord(
         recipe.evaluation.features.metric, [point_row(point) for point in result.points], [optimum_row(o) for o in result.optima], cost,
         result.evaluations, result.seconds, wanted.solver, classical=[classical_row(found) for found in result.classical],
+        stages=stages,
     )
     return record, [point.examples for point in result.points]

@@ -120,7 +120,7 @@ class Trial(tune.Trainable):
         trial, are reported once more: early stopping sees the trial as if it had been trained here and now.
         """
         self._taken_up = True
-        if self._recipe.experts:
+        if self._recipe.in_stages:
             return  # stage by stage: see StageStore
         if self._reuses:
             self._lock.acquire()

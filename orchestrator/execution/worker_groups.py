@@ -209,7 +209,7 @@ def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Ite
                 note()
             else:
                 ranks.together(note if ranks.rank == 0 else lambda: None)
-            run = partial(train_stages, store=StageStore(assignment.store, folder)) if recipe.experts else partial(train, recall=True)
+            run = partial(train_stages, store=StageStore(assignment.store, folder)) if recipe.in_stages else partial(train, recall=True)
             for progress in run(recipe, folder, place(assignment.cache), ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:

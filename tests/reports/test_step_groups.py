@@ -120,6 +120,24 @@ def test_every_variant_of_a_design_is_shown_by_its_first_seed() -> None:
     assert titles == ["groups (seed 0)", "other (seed 0)"]
 
 
+FIRST = {"study": "first", "trial": 3, "images": 1024}
+STAGES = [{"stage": "guide", "images": 1024, "train_seconds": 2.5, "train_macs": 1e9, "reused": FIRST},
+          {"stage": "base", "images": 2048, "train_seconds": 20.5, "train_macs": 2e10, "reused": {}}]
+
+
+def test_a_guide_is_in_the_ledger_and_in_what_variants_cost() -> None:
+    study = design()
+    assert "<h2>Guides" not in render_page(study)
+    study.trials[0].stages = STAGES
+    page = text_of(render_page(study))
+    assert "guide 1,024 2.5 trained in study first, trial 3, reused (up to 1024 images) base 2,048 20.5 trained for this trial" in page
+    assert "spent 2,048 20.5 without what was reused" in page
+    (base, *_) = variant_costs(ablation_of(study))
+    assert base.images == (3072 + 512) / 2 and base.train_macs == (2.1e10 + 3 * 1.2e6 * 512) / 2
+    study.trials[0].stages = [{"another": "version"}]
+    assert "<h2>Guides" not in render_page(study)
+
+
 def test_variants_are_listed_with_what_they_cost() -> None:
     study = design()
     for stage in study.trials[1].experts["ledger"]:

@@ -28,7 +28,8 @@ def _different(averages: tuple[ClassicalAverage, ...]) -> tuple[ClassicalAverage
     return averages
 
 
-def _told_apart(widths: tuple[float, ...]) -> tuple[float, ...]:
+def told_apart(widths: tuple[float, ...]) -> tuple[float, ...]:
+    """Widths whose stored averages have names of their own; ValueError for others."""
     names = [f"{width:{NAMED}}" for width in widths]
     for width, name in zip(widths, names, strict=True):
         if names.count(name) > 1:
@@ -51,7 +52,7 @@ SnapshotFormat = Annotated[Literal["fp32", "fp16"], BeforeValidator(_known_forma
 class Ema(Settings):
     """Which averages of the weights are followed and stored."""
 
-    sigma_rels: Annotated[SigmaRels, AfterValidator(_told_apart)] = Field(
+    sigma_rels: Annotated[SigmaRels, AfterValidator(told_apart)] = Field(
         (0.05, 0.10), description="widths of the tracked power-function averages"
     )
     snapshot_every: int = Field(6_400, ge=1, description="images between two stored averages")

@@ -45,7 +45,7 @@ class Sweep(Settings):
         (1.0,), min_length=1, description="shares of the training after which the best length is looked for; 1 is its end"
     )
     guidance_weights: tuple[float, ...] = Field((), description="guidance weights to cross with the lengths; none is the recipe's own")
-    guide_sigma_rels: tuple[float, ...] = Field((), description="EMA lengths of the weaker network to cross with them (autoguidance)")
+    guide_sigma_rels: tuple[float, ...] = Field((), description="EMA lengths of the network that guides to cross with them (autoguidance)")
     solver: Solver = Field("robust", description="'robust' or 'reference' (as published); curves of different solvers are not mixed")
     keep_snapshots: Literal["all", "last", "none"] = Field(
         "all", description="stored averages kept after a trial's own sweep: all, those of the last time, or none (it cannot be swept again)"

@@ -151,8 +151,8 @@ class Evaluator:
         if denoiser.classes:
             labels = one_hot(torch.from_numpy(self._labels(first, count)).to(device), denoiser.classes)
         guidance = guidance or self.settings.guidance
-        if guidance.by == "weaker" and weaker is None:
-            guidance = Guidance()  # while training, the earlier average that would guide is not at hand
+        if guidance.second_network and weaker is None:
+            guidance = Guidance()  # while training, the network that would guide is not at hand
         with autocast(self.settings.precision, device.type):
             images = self.settings.sampler.sample(guided(guidance, denoiser, labels, weaker), noise, fresh_noise)
         denoiser.train(was_training)

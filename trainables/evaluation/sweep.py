@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Slice:
 
     images: int
     guidance_weight: float
-    guide_sigma_rel: float | None  # of the weaker network in autoguidance
+    guide_sigma_rel: float | None  # of the network that guides in autoguidance
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,23 @@ def sweep_plan(recipe: Recipe, folder: Path, settings: Sweep) -> Plan:
     lengths = settings.sigma_rels
     widths = node_widths(lengths.low, lengths.high, lengths.nodes) if isinstance(lengths, Optimise) else lengths
     targets = [Target(width, images) for images in _times(snapshots, settings) for width in widths]
-    guides = [Target(s, guide_images(recipe, snapshots)) for s in _guide_widths(recipe, settings)]
+    own = recipe.evaluation.guidance.by == "weaker"  # the guide is an average of the same run
+    guides = [Target(s, guide_images(recipe, snapshots)) for s in (_guide_widths(recipe, settings) if own else ())]
     return plan(snapshots, list(dict.fromkeys([*targets, *guides])), settings.solver)
 
 
 def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: Averages | None = None,
-          device: torch.device | None = None, pulse: Callable[[], None] = lambda: None) -> SweepResult:
+          device: torch.device | None = None, pulse: Callable[[], None] = lambda: None,
+          guide: Callable[[float], Denoiser] | None = None) -> SweepResult:
     """Score the run's averages; `averages` are those of `sweep_plan`, where they have been made already.
 
-    `pulse` is called with each batch of generated images.
+    `pulse` is called with each batch of generated images.  `guide` gives the average of an EMA length of a separate network that guides.
     """
     started = time.perf_counter()
     if averages is None:
         made_by = sweep_plan(recipe, folder, settings)
         averages = Averages(made_by, made_by.vectors())
-    evaluator = _Evaluations(recipe, folder, cache, averages, device or torch.device("cpu"), pulse)
+    evaluator = _Evaluations(recipe, folder, cache, averages, device or torch.device("cpu"), pulse, guide)
     weights = settings.guidance_weights or (recipe.evaluation.guidance.weight,)
     guides: Sequence[float | None] = _guide_widths(recipe, settings) or (None,)
     points: list[SweepPoint] = []
@@ -121,8 +123,10 @@ class _Evaluations:
     """Scores averages of one run; counts how often it did."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, cache: Path, averages: Averages, device: torch.device, pulse: Callable[[], None]
+        self, recipe: Recipe, folder: Path, cache: Path, averages: Averages, device: torch.device, pulse: Callable[[], None],
+        guide: Callable[[float], Denoiser] | None = None,
     ) -> None:
+        self._separate = lru_cache(1)(guide) if guide else None
         self._recipe, self._folder, self._averages, self._device, self._pulse = recipe, folder, averages, device, pulse
         self._evaluator = evaluator_of(recipe, cache, pulse)
         self._main = self._network()
@@ -184,8 +188,11 @@ class _Evaluations:
         return self._evaluator.score(self._main, samples, weaker, guidance=guidance, latents=latents, pulse=self._pulse)
 
     def _guide(self, where: Slice, guidance: Guidance) -> Denoiser | None:
-        if guidance.off or guidance.by != "weaker" or where.guide_sigma_rel is None:
+        if guidance.off or not guidance.second_network or where.guide_sigma_rel is None:
             return None
+        if guidance.by == "network":
+            assert self._separate, "a separate network that guides was not given"
+            return self._separate(where.guide_sigma_rel)
         images = guide_images(self._recipe, self._averages.plan.snapshots)
         load_vector(self._averages.at(where.guide_sigma_rel, images)[0], self._weaker)
         return self._weaker
@@ -235,10 +242,10 @@ def _times(snapshots: Sequence[Snapshot], settings: Sweep) -> list[int]:
 
 
 def _guide_widths(recipe: Recipe, settings: Sweep) -> tuple[float, ...]:
-    """EMA lengths of the weaker network; none where it is not used."""
+    """EMA lengths of the network that guides; none where it is not another one."""
     guidance = recipe.evaluation.guidance
     weights = settings.guidance_weights or (guidance.weight,)
-    if guidance.by != "weaker" or all(w == 1.0 for w in weights):
+    if not guidance.second_network or all(w == 1.0 for w in weights):
         return ()
     return settings.guide_sigma_rels or (guidance.weaker_sigma_rel,)
 

@@ -1,4 +1,4 @@
-"""What the stages of a step-adaptive recipe are, as plain recipes. No torch here."""
+"""What the stages of a recipe with experts or a guide are, as plain recipes. No torch here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from trainables.experts.groups import inside, levels_of, split_levels
 from trainables.experts.loss_curve import LossCurve
 from trainables.experts.settings import Experts
 from trainables.recipe import Recipe, make_recipe
+from trainables.sampling.guidance import Guidance
 from trainables.schedules.restricted import Levels
 from trainables.start import Start
 
@@ -35,7 +36,21 @@ def experts_of(recipe: Recipe) -> Experts:
 
 
 def base_recipe(recipe: Recipe) -> Recipe:
-    """The first stage: the recipe without its experts."""
+    """The network itself: the recipe without its experts, and without its guide, which its training does not look at."""
+    evaluation = recipe.evaluation
+    if recipe.guide:
+        evaluation = evaluation.model_copy(update={"guidance": Guidance()})
+    return recipe.model_copy(update={"experts": None, "guide": None, "evaluation": evaluation})
+
+
+def guide_recipe(recipe: Recipe) -> Recipe:
+    """The stage that trains the network that guides; it depends on neither the recipe's network nor how it guides."""
+    assert recipe.guide is not None, "a recipe without a guide"
+    return make_recipe(recipe.guide.recipe_fields(recipe.model_dump(mode="json")), "guide")
+
+
+def without_experts(recipe: Recipe) -> Recipe:
+    """What remains where a training was stopped before its experts: the base, guided as the recipe says."""
     return recipe.model_copy(update={"experts": None})
 
 
@@ -67,7 +82,7 @@ def expert_images(recipe: Recipe) -> int:
 
 
 def total_images(recipe: Recipe) -> int:
-    """Training images of all stages."""
+    """Training images of the base and its experts, which a trial's reports count; a guide's come before them."""
     return recipe.duration.images + (recipe.experts.groups * expert_images(recipe) if recipe.experts else 0)
 
 

@@ -8,21 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainables.data import ImageData
-from trainables.ema.snapshots import list_snapshots
 from trainables.errors import UserError
-from trainables.evaluation.sweep import guide_images
 from trainables.experts.groups import group_of
 from trainables.experts.router import Load, Router
 from trainables.log_snr import from_edm_sigma
-from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
 from trainables.sampling import Sampler
 from trainables.sampling.guidance import Guidance
 from trainables.stages.composition import base_recipe
-from trainables.stages.preparation import BASE
-from trainables.stages.stage import Expert, ExpertPlan, read_plan
-from trainables.stages.weights import SNAPSHOTS, averaged_denoiser
+from trainables.stages.stage import BASE, Expert, ExpertPlan, read_plan
+from trainables.stages.weights import averaged_denoiser
 
 
 def plan_in(folder: Path) -> ExpertPlan:
@@ -57,26 +52,19 @@ def joint_denoiser(
     return Router(recipe.target, recipe.classes_of(data), plan.edges, load, device, resident)
 
 
-def guide_of(recipe: Recipe, data: ImageData, folder: Path, device: torch.device | None = None) -> Denoiser | None:
-    """The base's earlier average that guides where the recipe asks for a weaker network."""
-    guidance, base = recipe.evaluation.guidance, base_recipe(recipe)
-    if guidance.off or guidance.by != "weaker":
-        return None
-    images = guide_images(base, list_snapshots(folder / BASE / SNAPSHOTS))
-    return averaged_denoiser(base, data, folder / BASE, images, guidance.weaker_sigma_rel, device)
-
-
-def macs_per_image(plan: ExpertPlan, sampler: Sampler, guidance: Guidance) -> dict[str, float]:
+def macs_per_image(plan: ExpertPlan, sampler: Sampler, guidance: Guidance, guide_macs: float | None = None) -> dict[str, float]:
     """Multiply-accumulates of all network evaluations of one image: `experts`, those of the base alone (`base`), and their ratio.
 
-    Guidance evaluates a second network within its interval: the same expert without labels, or the base's earlier average.
+    Guidance evaluates a second network within its interval: the same expert without labels, the base's earlier average, or a separate
+    network of `guide_macs`.
     """
+    second = plan.base_macs if guide_macs is None else guide_macs
     experts = base = 0.0
     for sigma in sampler.levels:
         mine = plan.experts[group_of(plan.edges, float(np.float32(from_edm_sigma(float(sigma)))))].macs
         experts, base = experts + mine, base + plan.base_macs
         if not guidance.off and guidance.sigma_low < sigma <= guidance.sigma_high:
-            experts, base = experts + (plan.base_macs if guidance.by == "weaker" else mine), base + plan.base_macs
+            experts, base = experts + (second if guidance.second_network else mine), base + second
     return {"experts": experts, "base": base, "ratio": experts / base}
 
 

@@ -25,7 +25,8 @@ from trainables.experts.router import Load, Router
 from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
-from trainables.stages.joint import guide_of, plan_in
+from trainables.stages.guided import guide_of
+from trainables.stages.joint import plan_in
 from trainables.stages.level_losses import level_losses, levels_within
 from trainables.stages.stage import Expert
 from trainables.stages.weights import SNAPSHOTS

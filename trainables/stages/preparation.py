@@ -24,15 +24,13 @@ from trainables.stage_key import stage_key
 from trainables.stages.composition import Group, base_recipe, expert_recipe, experts_of, groups_of
 from trainables.stages.level_losses import loss_curve
 from trainables.stages.recovery import searched_widths
-from trainables.stages.stage import Expert, ExpertPlan, read_plan, write_plan
+from trainables.stages.stage import BASE, Expert, ExpertPlan, read_plan, write_plan
 from trainables.stages.weights import averaged_denoiser
 from trainables.start import Start
 from trainables.timesteps.independent import Independent
 from trainables.training.batch import Batch
 from trainables.training.inputs import Inputs
 from trainables.training.ranks import Ranks
-
-BASE = "base"
 
 
 def prepare_experts(

@@ -1,4 +1,4 @@
-"""A whole step-adaptive training: its stages one after the other, in one tree of folders, each through `train`."""
+"""A whole training in stages: a guide, a base, its experts, one after the other in one tree of folders, each through `train`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trainables.determinism import deterministic
 from trainables.evaluation.scoring import evaluator_of
 from trainables.recipe import Recipe, keep_recipe
 from trainables.stage_key import stage_key
-from trainables.stages.composition import base_recipe
+from trainables.stages.composition import base_recipe, guide_recipe
 from trainables.stages.joint import joint_denoiser
-from trainables.stages.preparation import BASE, prepare_experts
-from trainables.stages.stage import ExpertPlan, NoStore, Stage, Store, read_plan
+from trainables.stages.preparation import prepare_experts
+from trainables.stages.stage import BASE, GUIDE, ExpertPlan, NoStore, Stage, Store, read_plan
 from trainables.training import checkpoint, metrics_log
 from trainables.training.loop import train
 from trainables.training.progress import Progress
@@ -27,10 +27,10 @@ def train_stages(
     recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None, pulse: Callable[[], None] = lambda: None,
     store: Store | None = None,
 ) -> Iterator[Progress]:
-    """Train the base in `folder`/base and then each group's expert in `folder`/group-N; yields each report of the base and one after
-    each group, those of earlier calls first.
+    """Train a guide in `folder`/guide, the base in `folder`/base and then each group's expert in `folder`/group-N, of which the recipe may
+    lack guide or experts; yields each report of the base and one after each group, those of earlier calls first.
 
-    Images are counted over all stages.  After a group, the score is that of the experts so far with the base at the other levels.
+    Images are counted over base and groups.  After a group, the score is that of the experts so far with the base at the other levels.
     A stage goes on from its own checkpoint, so that the same call goes on after a kill at any time, with the same numbers.  All rows are
     in `folder`/metrics.jsonl, too.  `store` may hold stages that other trainings share.
     Raises what `train` raises, and ConfigError where groups or budgets are impossible for the trained base.
@@ -40,6 +40,13 @@ def train_stages(
     if first:
         keep_recipe(recipe, folder)
     with deterministic(recipe.arithmetic.deterministic, ranks.device):
+        if recipe.guide:
+            guide = guide_stage(recipe, folder, cache, ranks)
+            if first:
+                store.take(guide)
+            _wait(ranks)
+            for _ in _train(guide, cache, ranks, pulse, store):
+                pulse()
         base, told = base_stage(recipe, folder, cache, ranks), 0
         if first:
             store.take(base)
@@ -52,7 +59,10 @@ def train_stages(
             for row in rows:
                 if told < row["images"] <= progress.images:
                     told = row["images"]
-                    yield Progress(told, metrics_log.metrics_of(row), False, recalled=told <= trained_before)
+                    done = recipe.experts is None and told >= recipe.duration.images
+                    yield Progress(told, metrics_log.metrics_of(row), done, recalled=told <= trained_before)
+        if recipe.experts is None:
+            return
         if first:
             prepare_experts(recipe, folder, cache, ranks, pulse)
         _wait(ranks)
@@ -73,9 +83,17 @@ def train_stages(
 
 
 def base_stage(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:
-    """The first stage of the training in `folder`."""
-    base = base_recipe(recipe)
-    return Stage(BASE, base, folder / BASE, stage_key(base, cache, ranks.world, ranks.device.type))
+    """The stage of the network itself in the training in `folder`."""
+    return _stage(BASE, base_recipe(recipe), folder, cache, ranks)
+
+
+def guide_stage(recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:
+    """The stage of the network that guides."""
+    return _stage(GUIDE, guide_recipe(recipe), folder, cache, ranks)
+
+
+def _stage(name: str, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks) -> Stage:
+    return Stage(name, recipe, folder / name, stage_key(recipe, cache, ranks.world, ranks.device.type))
 
 
 def joint_report(

@@ -14,9 +14,9 @@ from trainables.evaluation.scoring import evaluator_of
 from trainables.networks.modules.denoiser import Denoiser
 from trainables.recipe import Recipe
 from trainables.stages.composition import base_recipe
-from trainables.stages.joint import guide_of, joint_denoiser
-from trainables.stages.preparation import BASE
-from trainables.stages.stage import ExpertPlan
+from trainables.stages.guided import guide_of
+from trainables.stages.joint import joint_denoiser
+from trainables.stages.stage import BASE, ExpertPlan
 from trainables.stages.weights import averaged_denoiser
 
 _ROUNDS = 2  # after one that loads the networks

@@ -12,6 +12,7 @@ from trainables.errors import Damaged
 from trainables.files import document
 from trainables.recipe import Recipe, make_recipe
 
+BASE, GUIDE = "base", "guide"  # folders of stages
 _NAME = "experts.json"
 _WAY_OUT = "delete it and run again: it is made anew from the base"
 
@@ -20,7 +21,7 @@ _WAY_OUT = "delete it and run again: it is made anew from the base"
 class Stage:
     """`key` is its stage key: what a store knows it by."""
 
-    name: str  # base, group-1, group-2, ...
+    name: str  # guide, base, group-1, group-2, ...
     recipe: Recipe
     folder: Path
     key: str

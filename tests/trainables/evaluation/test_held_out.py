@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,15 @@ from trainables.ema.sweep_settings import Sweep
 from trainables.evaluation.held_out import LEVELS, HeldOutLoss
 from trainables.evaluation.sweep import sweep
 from trainables.networks.modules.denoiser import Denoiser
+from trainables.randomness import normal
 from trainables.recipe import make_recipe
+from trainables.targets import KINDS as TARGETS
 from trainables.targets import make_target
 from trainables.training import metrics_log
+from trainables.training.batch import Batch, image_losses
+from trainables.training.diagnostics import Diagnostics
 from trainables.training.loop import train
+from trainables.training.ranks import Ranks
 
 HELD_OUT = {"kind": "digits", "held_out": 0.1}
 
@@ -54,6 +60,24 @@ def test_the_best_linear_denoiser_has_loss_one_whatever_the_target() -> None:
     assert found["held_out_loss"] == pytest.approx(np.mean([found[f"held_out_loss/log_snr_{level:.1f}"] for level in LEVELS]))
     v = loss_of(Linear(0.0), "v")  # F = 0 in both: D = c_skip x
     assert v == pytest.approx(found, rel=1e-3)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_has_the_units_of_the_loss_by_level_that_training_tells(target: str) -> None:
+    """(SNR + 1) |D - y|^2 per value on data of unit variance, in both; the same images, noise and levels give the same number."""
+    few, levels, count = Digits(held_out=40).load_held_out(), np.array([-6.2, -1.0, 0.4, 5.0]), 40
+    assert few is not None
+    recipe = make_recipe(tiny_fields(target=target, weighting="snr"))
+    denoiser = Denoiser(Linear(0.3), recipe.target)
+    held_out = HeldOutLoss(few, count, "fp32").at(denoiser, levels)
+    clean = few.whitened(np.arange(count))
+    for number, level in enumerate(levels):
+        noise, at, ones = normal(0, f"held-out noise/{number}", 0, count, few.shape), torch.full((count,), level).float(), torch.ones(count)
+        losses = image_losses(denoiser, denoiser, Batch(0, clean, noise, None, at, 7.0 * ones, ones), recipe.arithmetic)
+        diagnostics = Diagnostics(recipe, denoiser, Ranks())
+        diagnostics.observe(at, losses.error / math.prod(few.shape))
+        (told,) = diagnostics.take(last=True).values()
+        assert told == pytest.approx(held_out[number], rel=2e-4)
 
 
 def test_it_does_not_depend_on_batches_or_on_what_was_drawn_before() -> None:

@@ -12,10 +12,13 @@ from trainables import networks, optimisers, targets
 from trainables.duration import Duration
 from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
+from trainables.guide import Guide
 from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.optimisers.arithmetic import Arithmetic
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, make_recipe
+from trainables.stages.composition import guide_recipe
 
+SMALL = {"kind": "edm2", "channels": 4, "mult": [1, 2], "blocks": 1, "attention": [4], "channels_per_head": 8}
 LEVELS = torch.linspace(-6.0, 6.0, 49, dtype=torch.float64)
 
 
@@ -54,6 +57,13 @@ def duration_look(duration: Duration) -> Any:
 def recipe_look(recipe: Recipe) -> Any:
     found = train_toy(recipe)
     return [found["weights"], found["reports"], found["end"]]
+
+
+def guide_look(guide: Guide) -> Any:
+    """The guide of a toy, trained."""
+    evaluation = {**toy_fields()["evaluation"], "guidance": {"by": "network", "weight": 2.0}}
+    found = train_toy(guide_recipe(make_recipe(toy_fields(guide=guide, evaluation=evaluation))))
+    return [found["weights"], found["averages"]]
 
 
 RATES = {
@@ -101,6 +111,7 @@ FIELDS = [
         Duration, duration_look, {"images": 2 * BATCH * STEPS, "batch_size": BATCH // 2, "checkpoint_minutes": 1e-9},
         base={"images": BATCH * STEPS, "batch_size": BATCH},
     ),
+    Fields(Guide, guide_look, {"share": 1.0, "sigma_rels": (0.2,)}, base={"network": SMALL, "share": 0.5, "sigma_rels": (0.1,)}),
     Fields(
         Recipe, recipe_look,
         {"conditional": False, "label_dropout": 0.3, "seed": 1, "diagnostics_every": BATCH,

@@ -44,7 +44,7 @@ class Small(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.first, self.last = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 1, 1)
-            self.level, self.label, self.augment = nn.Linear(1, 6), nn.Linear(2, 6), nn.Linear(max(augment_labels, 1), 6)
+            self.level, self.label, self.augment = nn.Linear(1, 6), nn.Linear(2, 6), nn.Linear(max(augment_labels, 1), 6, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, z: Tensor, c_noise: Tensor, labels: Tensor | None = None, augment: Tensor | None = None) -> Tensor:

@@ -126,7 +126,8 @@ class _Constant:
 
 @pytest.mark.parametrize(("settings", "expected"), [
     (Guidance(), 1.0), (Guidance(weight=2.0), 1.0 + (1.0 - 0.25)), (Guidance(weight=0.0), 0.25),
-    (Guidance(weight=3.0, by="weaker"), 0.5 + 3 * 0.5), (Guidance(weight=2.0, sigma_low=2.0), 1.0),
+    (Guidance(weight=3.0, by="weaker"), 0.5 + 3 * 0.5), (Guidance(weight=3.0, by="network"), 0.5 + 3 * 0.5),
+    (Guidance(weight=2.0, sigma_low=2.0), 1.0),
     (Guidance(weight=2.0, sigma_high=0.5), 1.0), (Guidance(weight=2.0, sigma_low=0.5, sigma_high=1.0), 1.75),
 ])
 def test_guidance_extrapolates_from_its_guide_within_its_interval(settings: Guidance, expected: float) -> None:
@@ -139,3 +140,5 @@ def test_impossible_guidance_is_refused() -> None:
         Guidance(sigma_low=2, sigma_high=1)
     with pytest.raises(ValueError, match="needs the weaker network"):
         guided(Guidance(weight=2, by="weaker"), _Constant(1, 1), None)
+    with pytest.raises(ValueError, match="needs the weaker network"):
+        guided(Guidance(weight=2, by="network"), _Constant(1, 1), None)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.trainables.stages.recipes import stepwise
+from tests.trainables.stages.stores import OneFolder
 from trainables.__main__ import main
 from trainables.ema.snapshots import list_snapshots
 from trainables.errors import ConfigError
@@ -18,7 +20,8 @@ from trainables.stage_key import stage_key
 from trainables.stages import run
 from trainables.stages.composition import base_recipe, expert_images, total_images
 from trainables.stages.run import train_stages
-from trainables.stages.stage import Stage, read_plan
+from trainables.stages.stage import read_plan
+from trainables.stages.weights import averaged_denoiser
 from trainables.training import loop, metrics_log
 from trainables.training.loop import train
 
@@ -110,23 +113,6 @@ def test_finished_it_tells_its_reports_again_and_trains_nothing(whole: Path, cac
     assert metrics_log.read(whole) == before
 
 
-class OneFolder:
-    """A store of finished stages by their key."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.taken, self.kept = folder, [], []
-
-    def take(self, stage: Stage) -> None:
-        if (self.folder / stage.key).exists():
-            shutil.copytree(self.folder / stage.key, stage.folder, dirs_exist_ok=True)
-            self.taken.append(stage.name)
-
-    def keep(self, stage: Stage) -> None:
-        if not (self.folder / stage.key).exists():
-            shutil.copytree(stage.folder, self.folder / stage.key)
-            self.kept.append(stage.name)
-
-
 def test_trainings_share_the_base_and_the_groups_that_are_alike(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, steps, real = OneFolder(tmp_path / "store"), [], loop.Run._step
 
@@ -158,6 +144,23 @@ def test_baselines_and_measured_groups(experts: dict, tmp_path: Path, cache: Pat
     plan = read_plan(tmp_path)
     assert plan and len(plan.experts) == recipe.experts.groups
     assert all((e.recipe.levels is None) == (len(plan.experts) == 1) for e in plan.experts)
+
+
+def test_one_group_of_full_budget_that_learns_nothing_is_the_base(whole: Path, tmp_path: Path, cache: Path) -> None:
+    """Fine-tuning is one step at least; with a learning rate of almost 0 it changes no weight."""
+    recipe = stepwise({"groups": 1, "budgets": "full", "fine_tune": {"share": 1e-9, "lr": 1e-20}})
+    shutil.copytree(whole / "base", tmp_path / "base")
+    reports = list(train_stages(recipe, tmp_path, cache))
+    assert reports[-1].done and reports[-1].images == 256 + 32
+    (expert,) = read_plan(tmp_path).experts
+    assert expert.ratio == 1.0 and expert.recipe.levels is None and not expert.recipe.network.widths
+    data = recipe.data.load()
+    base = averaged_denoiser(base_recipe(recipe), data, tmp_path / "base", 256, 0.1)
+    tuned = averaged_denoiser(expert.recipe, data, tmp_path / "group-1", 32, 0.1)
+    x, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.eye(10)[:8]
+    for sigma in (10.0, 0.5, 0.01):
+        with torch.no_grad():
+            torch.testing.assert_close(*(d.denoise(x, torch.tensor(sigma), labels) for d in (tuned, base)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_loop_itself_refuses_a_recipe_of_stages(tmp_path: Path, cache: Path) -> None:

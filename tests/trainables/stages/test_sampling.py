@@ -42,6 +42,9 @@ def test_macs_are_those_of_the_evaluations_that_the_sampler_makes(whole: Path) -
     assert macs_per_image(plan, sampler, Guidance(weight=2))["experts"] == 2 * found["experts"]
     weaker = macs_per_image(plan, sampler, Guidance(weight=2, by="weaker"))
     assert weaker["experts"] == found["experts"] + found["base"]
+    separate = macs_per_image(plan, sampler, Guidance(weight=2, by="network"), guide_macs=1000.0)
+    assert separate["experts"] == found["experts"] + 1000 * sampler.evaluations and separate["base"] == found["base"] + separate[
+        "experts"] - found["experts"]
     assert parameters(plan) == sum(c["parameters"] for c in costs)
 
 
