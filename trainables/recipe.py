@@ -266,7 +266,9 @@ class Recipe(Settings):
         except ValueError as error:
             raise ConfigError(f"sweep.guidance_weights: {error}") from None
         if sweep.guide_sigma_rels and not self.evaluation.guidance.second_network:
-            raise ConfigError("sweep.guide_sigma_rels: are of a second network, and evaluation.guidance is by neither weaker nor network")
+            raise ConfigError(
+                "sweep.guide_sigma_rels: are EMA lengths of a second network, and evaluation.guidance is neither by: weaker nor by: network"
+            )
         if self.experts:
             for name, given in {"times": sweep.times != (1.0,), "guidance_weights": sweep.guidance_weights,
                                 "guide_sigma_rels": sweep.guide_sigma_rels, "tasks": sweep.tasks > 1}.items():

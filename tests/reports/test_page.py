@@ -201,6 +201,10 @@ def test_classical_averages_are_marks_of_their_own_in_the_chart_of_lengths() -> 
     assert study.trials[1].classical_marks == [here]  # the other one belongs to another time than the curve
     (marks,) = [trace for trace in ema_curves(study).data if trace.mode == "markers"]
     assert marks.x == (0.07,) and marks.y == (9.5,) and marks.text == ("half&lt;life",) and "%{text}" in marks.hovertemplate
+    assert marks.error_y.array == (1.96 * 0.1,)  # a 95 % interval
+    study.trials[0].ema = [replace(point, standard_error=0.5) for point in study.trials[0].ema]
+    lines = [trace for trace in ema_curves(study).data if trace.mode == "lines+markers"]
+    assert lines[0].error_y.array == (0.98,) * 3 and lines[1].error_y.array == (0.0,) * 3
     assert "Diamonds are the trial&#39;s classical averages (ema.classical)" in render_page(study)
     listed = json.loads(render(study, "json"))
     assert [point["name"] for point in listed[1]["classical"]] == ["half<life", "decay"] and listed[0]["classical"] == []

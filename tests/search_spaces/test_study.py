@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from search_spaces.overrides import parse_assignment, with_values
+from search_spaces.search import SAMPLERS, STOPPINGS, Search
 from search_spaces.space import suggest
 from search_spaces.study import bundled_studies, load_study, make_study
 from trainables.errors import ConfigError
@@ -121,3 +122,27 @@ def test_augmentations_and_labels_may_be_searched() -> None:
     })
     recipe = study.recipe({"augment.kind": "edm", "augment.probability": 0.1, "conditional": False})
     assert recipe.augment.kind == "edm" and recipe.augment.probability == 0.1 and not recipe.conditional
+
+
+@pytest.mark.parametrize(("fields", "field", "allowed", "refused"), [
+    ({}, "trials", (1,), (0,)), ({}, "hours", (0, 0.5), (-0.1,)), ({}, "gpu_hours", (0, 0.5), (-0.1,)),
+    ({}, "seed", (0, 2**31 - 1), (-1, 2**31)),
+    ({"kind": "grid"}, "points", (2,), (1,)), ({"kind": "nsga2"}, "population", (2,), (1,)),
+    ({"kind": "asha", "grace_images": 1}, "reduction_factor", (1.5,), (1.0,)), ({"kind": "median"}, "grace_images", (1,), (0,)),
+    ({"kind": "median", "grace_images": 1}, "min_trials", (1,), (0,)), ({"kind": "hyperband", "grace_images": 1}, "brackets", (1,), (0,)),
+])
+def test_edges_of_what_a_search_may_ask_for(fields: dict, field: str, allowed: tuple, refused: tuple) -> None:
+    cls = {**SAMPLERS, **STOPPINGS}.get(fields.get("kind", ""), Search)
+    for value in allowed:
+        assert getattr(cls.model_validate({**fields, field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=field):
+            cls.model_validate({**fields, field: value})
+
+
+def test_defaults_of_a_search() -> None:
+    assert Search().model_dump(include={"trials", "hours", "gpu_hours", "seed", "order"}) == {
+        "trials": 20, "hours": 0.0, "gpu_hours": 0.0, "seed": 0, "order": "auto"}
+    assert SAMPLERS["grid"]().points == 5 and SAMPLERS["nsga2"]().population == 20
+    assert STOPPINGS["asha"](grace_images=1).reduction_factor == STOPPINGS["hyperband"](grace_images=1).brackets == 3
+    assert STOPPINGS["median"](grace_images=1).min_trials == 3

@@ -7,6 +7,7 @@ import pytest
 from trainables.ema.classical_average import ClassicalAverage
 from trainables.ema.settings import Ema
 from trainables.ema.sweep_settings import Optimise, Sweep, parse_lengths
+from trainables.method import Settings
 
 
 def test_defaults_are_the_published_ones() -> None:
@@ -26,6 +27,25 @@ def test_defaults_are_the_published_ones() -> None:
 ])
 def test_a_classical_average_keeps_what_its_formula_says_of_32_images(fields: dict, before: int, beta: float) -> None:
     assert float(ClassicalAverage(**fields).beta(before, 32)) == pytest.approx(beta, rel=1e-12)
+
+
+@pytest.mark.parametrize(("cls", "field", "allowed", "refused", "beside"), [
+    (ClassicalAverage, "decay", (1e-9, 0.999999), (0.0, 1.0), {}), (ClassicalAverage, "half_life", (1,), (0,), {}),
+    (ClassicalAverage, "ramp_up", (0.0, 0.05), (-0.001,), {"half_life": 1}), (Ema, "snapshot_every", (1,), (0,), {}),
+    (Optimise, "low", (1e-6,), (0.0, 0.25, 0.3), {}), (Optimise, "high", (0.2886,), (0.2887,), {}),
+    (Optimise, "nodes", (4, 16), (3, 17), {}),
+    (Optimise, "evaluations", (4,), (3,), {"repeats": 0}), (Optimise, "evaluations", (5, 10), (4,), {"repeats": 2}),
+    (Optimise, "repeats", (0, 7), (-1, 8), {}), (Sweep, "tasks", (1,), (0,), {}),
+    (Sweep, "guidance_weights", ((0.0, 20.0),), ((20.1,), (-0.1,)), {}),
+    (Sweep, "guide_sigma_rels", ((1e-6, 0.2886),), ((0.0,), (0.2887,)), {}),
+    (Sweep, "times", ((0.001, 1.0),), ((0.0, 1.0), (0.5,), (1.0, 1.1)), {}),
+])
+def test_edges_of_what_is_allowed(cls: type[Settings], field: str, allowed: tuple, refused: tuple, beside: dict) -> None:
+    for value in allowed:
+        assert getattr(cls.model_validate({**beside, field: value}), field) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=cls.__name__):
+            cls.model_validate({**beside, field: value})
 
 
 def test_lengths_in_words() -> None:

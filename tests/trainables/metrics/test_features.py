@@ -101,6 +101,11 @@ def test_missing_and_wrong_weights_are_explained(random_inception: Path, tmp_pat
         recipe.check_files()
 
 
+@pytest.mark.parametrize(("model", "dimensions"), [("vit-s", 384), ("vit-b", 768), ("vit-l", 1024), ("vit-g", 1536)])
+def test_a_transformer_of_a_size_has_the_published_width(model: str, dimensions: int) -> None:
+    assert DinoV2(model=model, weights=Path("some.pth")).dimensions == dimensions
+
+
 def test_dinov2_reads_timm_weights(tmp_path: Path) -> None:
     import timm
     from safetensors.torch import save_file
@@ -112,6 +117,10 @@ def test_dinov2_reads_timm_weights(tmp_path: Path) -> None:
     data = pictures(0, 3)
     features = DinoV2(model="vit-s", weights=path, resolution=28).prepare(data, tmp_path)(data.images).features
     assert features.shape == (3, 384)
+    x = torch.nn.functional.interpolate(torch.from_numpy(data.images).float() / 255, (28, 28), mode="bicubic", antialias=True).clamp(0, 1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
+    with torch.no_grad():
+        np.testing.assert_allclose(features, net((x - mean) / std), rtol=1e-4, atol=1e-4)
     grey = DinoV2(model="vit-s", weights=path, resolution=28).prepare(pictures(0, 2, channels=1), tmp_path)
     assert grey(pictures(0, 2, channels=1).images).features.shape == (2, 384)
     with pytest.raises(ConfigError, match="does not fit vit-b"):

@@ -156,7 +156,7 @@ def test_a_guide_that_could_not_guide_is_refused_with_one_message(changes: dict,
 def test_lengths_of_a_guide_are_swept_only_where_a_second_network_guides() -> None:
     wanted = make_sweep({"guidance_weights": [2.0], "guide_sigma_rels": [0.1]})
     RECIPE.check_sweep(wanted)
-    with pytest.raises(ConfigError, match=r"guide_sigma_rels: are of a second network"):
+    with pytest.raises(ConfigError, match=r"guide_sigma_rels: are EMA lengths of a second network"):
         make_recipe({"label_dropout": 0.1}).check_sweep(wanted)
 
 
