@@ -287,7 +287,7 @@ def _in_child(tree: Path, file: str, report: Path, limit: float) -> None:
         hypothesis.settings.register_profile("mutants", deadline=None, derandomize=True)  # the same examples for all, at any load
         hypothesis.settings.load_profile("mutants")
         told = _Reports(report)
-        arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}", file]
+        arguments = ["-x", "-q", "--timeout=0", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}", file]
         code = int(pytest.main(arguments, plugins=[told]))
         code = 0 if code == NO_TESTS else code
         told.write()
