@@ -111,11 +111,11 @@ def sweep(recipe: Recipe, folder: Path, cache: Path, settings: Sweep, averages: 
     points: list[SweepPoint] = []
     optima: list[SliceOptimum] = []
     classical: list[ClassicalScore] = []
-    for images, weight, guide in product(_times(averages.plan.snapshots, settings), weights, guides):
-        found, best = evaluator.lengths(Slice(images, weight, guide), settings.sigma_rels)
+    for images, weight, width in product(_times(averages.plan.snapshots, settings), weights, guides):
+        found, best = evaluator.lengths(Slice(images, weight, width), settings.sigma_rels)
         points += found
         optima += best
-        classical += evaluator.classical(Slice(images, weight, guide))
+        classical += evaluator.classical(Slice(images, weight, width))
     return SweepResult(tuple(points), tuple(optima), evaluator.count, time.perf_counter() - started, tuple(classical))
 
 
