@@ -16,6 +16,7 @@ from reports import figures
 from reports.documents import short
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
+from reports.stages import search_part, stage_results
 from reports.step_group_figures import groups_on_the_axis
 from reports.step_groups import shown_guides, shown_step_groups, variant_costs
 from reports.tables import rows
@@ -36,6 +37,9 @@ def render_page(results: StudyResults) -> str:
     environment.filters["short"] = lambda value: "–" if value is None else short(value)
     environment.filters["change"] = lambda value: "–" if value is None else f"{value:+.1%}"
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    whole, results = results, search_part(results)
+    stages = [(stage, Markup(_html(f"stage-{stage.name}", forest(stage.ablation))) if stage.ablation else "")  # noqa: S704
+              for stage in reversed(stage_results(whole))]
     ablation = ablation_of(results)
     charts = [
         ("ema", "Score against EMA length", "Each line is one trial; its lowest point is the trial's result. A best value at either end "
@@ -62,7 +66,7 @@ def render_page(results: StudyResults) -> str:
     axis = Markup(_html("step-groups", groups_on_the_axis(step_groups))) if step_groups else ""  # noqa: S704
     # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
     return environment.get_template("report.html").render(
-        results=results, rows=rows(results), ranked=results.ranked, ablation=ablation,
+        results=results, stages=stages, rows=rows(whole), ranked=results.ranked, ablation=ablation,
         candidates=candidate_rows(results),
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704

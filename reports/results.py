@@ -174,6 +174,7 @@ class StudyResults:
     trials: list[TrialResult]
     bounds: dict[str, float] = field(default_factory=dict)  # most that a trial may cost, by metric
     missing: list[int] = field(default_factory=list)  # trials that were recorded, and that MLflow does not have
+    stages: list[dict[str, Any]] = field(default_factory=list)  # of its chain: name, first trial, design, reason
     run_id: str = ""
     experiment_id: str = ""
 
@@ -197,8 +198,17 @@ class StudyResults:
         name, sign = self.objectives[0]
         if self.candidates:
             return [c.trials[0] for c in self.candidates if c.complete and all(map(self.within_bounds, c.trials))]
-        able = [t for t in self.trials if t.status == "completed" and t.best is not None and self.within_bounds(t)]
+        able = [t for t in self.searched if t.status == "completed" and t.best is not None and self.within_bounds(t)]
         return sorted(able, key=lambda t: sign * t.measured(name, self.metric))
+
+    @property
+    def searched(self) -> list[TrialResult]:
+        """The trials without those of a chain."""
+        return [t for t in self.trials if not self.stages or t.number < self.stages[0]["first"]]
+
+    def stage_of(self, trial: TrialResult) -> str:
+        """`search`, or the stage of the chain that a trial belongs to."""
+        return next((str(s["stage"]) for s in reversed(self.stages) if s["first"] <= trial.number), "search")
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -208,7 +218,7 @@ class StudyResults:
             return []
         name, sign = self.objectives[0]
         by_values: dict[str, dict[int, TrialResult]] = {}
-        for trial in self.trials:
+        for trial in self.searched:
             values = {path: value for path, value in trial.values.items() if path != "seed"}
             by_values.setdefault(json.dumps(values, sort_keys=True), {}).setdefault(trial.seed, trial)  # proposed twice: the same again
         found = [Candidate(tuple(trials.values()), seeds if isinstance(seeds, int) else len(seeds)) for trials in by_values.values()]

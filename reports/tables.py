@@ -11,6 +11,7 @@ from typing import Any
 
 from reports.documents import short
 from reports.results import StudyResults
+from reports.stages import rows_by_stage, search_part, stage_lines
 from reports.variant_tables import candidate_rows, comparison_rows, variant_rows
 from reports.variants import ablation_of
 from trainables.errors import ConfigError
@@ -21,7 +22,8 @@ def rows(results: StudyResults) -> Rows:
     """A row per trial, every searched parameter a column (None where it was not searched)."""
     return [
         {
-            "trial": t.number, "variant": t.variant, "seed": t.seed, "status": t.status,
+            "trial": t.number, **({"stage": results.stage_of(t)} if results.stages else {}), "variant": t.variant,
+            "seed": t.seed, "status": t.status,
             **{axis: t.values.get(axis) for axis in results.axes},
             results.metric: t.best, **{name: t.metrics.get(name) for name in results.further_metrics},
             **({"within_bounds": results.within_bounds(t) if t.metrics else None} if results.bounds else {}),
@@ -37,6 +39,8 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
     if by == "trial":
         found = _with_origins(results) if format_ == "json" else rows(results)
         return FORMATS[format_](found, ("recipe_key", "variant"))
+    if results.stages and by == "variant":
+        return FORMATS[format_](rows_by_stage(results), ())
     ablation = ablation_of(results)
     if ablation is None and results.candidates and by == "variant":
         return FORMATS[format_](candidate_rows(results), ())
@@ -51,6 +55,8 @@ def summary_lines(results: StudyResults) -> list[str]:
     lines = [f"study {results.name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n)]
     if results.warnings:
         return [*lines, *(f"warning: {warning}" for warning in results.warnings)]
+    if results.stages:
+        return [*lines, *summary_lines(search_part(results))[1:], *stage_lines(results)]
     if ablation := ablation_of(results):
         return [*lines, f"verdict:       {ablation.headline}", *(f"note:          {note}" for note in ablation.notes)]
     if results.candidates and results.ranked:

@@ -19,7 +19,7 @@ _OF_SCORES = ("evaluation.features", "evaluation.also", "evaluation.sample_metri
 _MOST_VALUES = 10_000  # of a range that are looked at one by one
 
 
-def check_search(search: Search, combinations: Combinations, base: Recipe, where: str) -> None:
+def check_search(search: Search, chain: bool, combinations: Combinations, base: Recipe, where: str) -> None:
     """ConfigError where the search asks for what the trials cannot give."""
     space = combinations.space
     _check_stopping(search, space, base, where)
@@ -28,6 +28,14 @@ def check_search(search: Search, combinations: Combinations, base: Recipe, where
             f"{where}: space: nothing is searched, so that all {search.trials} trials would be the same recipe: "
             "set search.trials: 1, or search `seed` to repeat it, for example space: {seed: [0, 1, 2]}"
         )
+    if chain and not space:
+        raise ConfigError(f"{where}: chain: needs a space that is searched first")
+    if chain and len(search.objectives) > 1:
+        raise ConfigError(
+            f"{where}: chain: {len(search.objectives)} objectives have no one winner; give one, and bound the others (search.constraints)"
+        )
+    if chain and "seed" in space:
+        raise ConfigError(f"{where}: chain and space.seed were given: seeds are repeated, not searched; use search.seeds")
     if search.seeds != 1 and "seed" in space:
         raise ConfigError(f"{where}: search.seeds and space.seed were given: seeds are repeated, not searched; leave space.seed out")
     for path in space:

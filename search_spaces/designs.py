@@ -209,3 +209,8 @@ def _merged(changes: Any) -> Changes:
 def _label(path: str, value: Any) -> str:
     name = path.removesuffix(".kind").rpartition(".")[2]
     return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def label_of(values: Mapping[str, Any]) -> str:
+    """Values by recipe path in few words: `gamma=3.95, lr=0.0432`."""
+    return ", ".join(_label(path, value) for path, value in values.items())

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from search_spaces import space as spaces
 from search_spaces.absolute_paths import with_absolute_design, with_absolute_paths
+from search_spaces.chain import Chain
 from search_spaces.consistency import check_design, check_search, values_of
 from search_spaces.designs import DESIGNS, AnyDesign, DesignTrial
 from search_spaces.feasibility import Combinations, Feasibility
@@ -62,6 +63,7 @@ class Study(Settings):
     space: Space = Field(default_factory=dict, description="recipe paths and their ranges")
     design: AnyDesign | None = Field(None, description="variants to be compared, each on the same seeds; instead of a space")
     search: Search = Field(default_factory=Search)
+    chain: Chain | None = Field(None, description="what follows the search: ablate around its winner, confirm its best on fresh seeds")
     sweep: Sweep = Field(default_factory=Sweep)
     compute: Compute = Field(default_factory=Compute)
     tracking: Tracking = Field(default_factory=Tracking)
@@ -143,8 +145,18 @@ class Study(Settings):
 
     @property
     def trials_wanted(self) -> int:
-        """Most trials of the study: all of a design, or `search.trials`, or every point of a smaller grid, each on every seed."""
-        return len(self.design_trials) or int(min(self.search.trials, self.most_proposals)) * max(len(self.search_seeds), 1)
+        """Most trials of the study: all of a design; or those of a search and its chain."""
+        return len(self.design_trials) or self.search_trials + sum(self.stage_trials.values())
+
+    @property
+    def stage_trials(self) -> dict[str, int]:
+        """The most trials of each stage of the chain."""
+        return self.chain.most_trials(self.space) if self.chain else {}
+
+    @property
+    def search_trials(self) -> int:
+        """Most trials of the search itself: `search.trials`, or every point of a smaller grid, each on every seed."""
+        return int(min(self.search.trials, self.most_proposals)) * max(len(self.search_seeds), 1)
 
     @cached_property
     def feasibility(self) -> Feasibility:
@@ -189,6 +201,8 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
         raise ConfigError(explain(error, where, Study)) from None
     base = make_recipe(study.base, f"{where}: base")
     if study.design:
+        if study.chain:
+            raise ConfigError(f"{where}: chain: follows a search, and this study is a design; leave it out")
         check_design(study.design_trials, study.search, study.combinations, where)
         for trial in study.design_trials:
             study.recipe(trial.values).check_sweep(study.sweep)
@@ -196,7 +210,7 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     if not any(path.startswith(("evaluation.guidance", "evaluation.sampler", "label_dropout", "conditional")) for path in study.space):
         base.check_sweep(study.sweep)
     study.combinations.check_edges(where)
-    check_search(study.search, study.combinations, base, where)
+    check_search(study.search, study.chain is not None, study.combinations, base, where)
     if study.space:
         study.combinations.feasibility(where)
     else:

@@ -51,17 +51,30 @@ def _search_lines(study: Study, sweep_images: float) -> list[str]:
     """Trials, order and space; `sweep_images` is a sweep's cost in training images."""
     sampler, stopping = study.search.sampler.kind, study.search.early_stopping.kind
     feasible = study.space and not study.feasibility.reasons
-    seeds, trials = len(study.search_seeds), f"{study.trials_wanted} trials"
+    seeds, trials = len(study.search_seeds), f"{study.search_trials} trials"
     if seeds > 1:
         spared = ", hopeless ones on fewer" if study.search.drop_hopeless and len(study.objectives) == 1 else ""
-        trials = f"{study.trials_wanted // seeds} proposals x {seeds} seeds{spared}"
+        trials = f"{study.search_trials // seeds} proposals x {seeds} seeds{spared}"
     return [
         f"study       {study.name}: {trials}, {sampler} sampler, early stopping: {stopping}{' on the first seed' if seeds > 1 else ''}",
         *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order_lines(study, sweep_images))],
         "space",
         *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
+        *_chain_lines(study),
         *([f"  of the combinations {study.feasibility}"] if feasible else []),
     ]
+
+
+def _chain_lines(study: Study) -> list[str]:
+    """What follows the search."""
+    chain, most = study.chain, study.stage_trials
+    lines = []
+    if chain and chain.ablate:
+        lines.append(f"ablate      around the winner, {chain.ablate.kind}, {chain.ablate.seeds} seeds: at most {most['ablate']} trials")
+    if chain and chain.confirm:
+        lines.append(f"confirm     the best {chain.confirm.top} and the base on {chain.confirm.seeds} fresh seeds and on fresh latents: "
+                     f"at most {most['confirm']} trials")
+    return lines
 
 
 def _design_lines(name: str, design: Design) -> list[str]:

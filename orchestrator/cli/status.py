@@ -83,6 +83,8 @@ def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str
     infeasible = sum(s.stage == _STAGES["infeasible"] for s in found)
     if infeasible:
         parts.append(f"{infeasible} of them infeasible")
+    if study.chain:
+        parts.append(_stages(folder, study))
     if of_seeds:
         parts.append(of_seeds)
     elif best:
@@ -113,3 +115,22 @@ def _proposals(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> t
         trials = ", ".join(map(str, history.trials_of[best]))
         text += f", best {study.metric} {means[best]:.3f} (mean of trials {trials})"
     return study.trials_wanted - seeds.spared(history, history.verdicts), text
+
+
+def _stages(folder: StudyFolder, study: Study) -> str:
+    """How far each stage of the chain is."""
+    from orchestrator.search.search_log import read_history
+
+    history, chain = read_history(folder), study.chain
+    begun, parts = {stage.name: stage for stage in history.stages}, []
+    for name in chain.stages if chain else ():
+        stage = begun.get(name)
+        if stage is None:
+            parts.append(f"{name}: not begun")
+        elif stage.design is None:
+            parts.append(f"{name}: nothing to compare")
+        else:
+            numbers = range(stage.first, stage.first + len(stage.trials))
+            ended = sum(folder.trial(n).is_known and folder.trial(n).record.training != "running" for n in numbers)
+            parts.append(f"{name}: {ended} of {len(numbers)} trials")
+    return ", ".join(parts)

@@ -44,7 +44,8 @@ class Outcomes:
         elif verdict.state == COMPLETE and best:
             tally.completed += 1
             self._distances[trial.number] = best["distance"]
-            self._rank(trial.number, verdict)
+            if trial.number not in self._history.staged:
+                self._rank(trial.number, verdict)
         elif verdict.state == STOPPED and best:
             tally.stopped += 1
             tally.images_open = max(0, tally.images_open - (tally.images_per_trial - best["images"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from orchestrator.execution.tally import Display, Tally
 from orchestrator.records import events
 from orchestrator.records.definition import Definition, define, recall
 from orchestrator.records.folders import StudyFolder, TrialRecord, WorkFolder
+from orchestrator.records.stages import stages
 from orchestrator.records.tracker import Tracker
 from search_spaces.study import Study
 from trainables.errors import UserError
@@ -215,7 +217,8 @@ class _StudyRun:
         found: list[Learnt] = []
         for name in self.study.search.warm_start:
             folder = self.work.study(name)
-            ended = [(trial.record, trial.sweep) for trial in folder.trials()]
+            end = next((stage["first"] for stage in stages(folder)), math.inf)  # a chain's trials are scored otherwise
+            ended = [(trial.record, trial.sweep) for trial in folder.trials() if trial.number < end]
             found += learnt_from(self.study, recall(folder).study, ended)
         return found
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.records.folders import StudyFolder
+from orchestrator.records.stages import stages
 from search_spaces.designs import Design
 from search_spaces.study import Study
 from trainables.errors import UserError, did_you_mean
@@ -93,6 +94,10 @@ def _in_order(study: Study, earlier: Study) -> Study:
 def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) -> str | None:
     """Why a change would mix results, as an addition to its line (perhaps empty); None where it would not."""
     path, old, new = change
+    if path.startswith(("chain", "search.trials")) and stages(folder):
+        return " (the chain has begun, around what the search had found by then)"
+    if path == "chain" and old is None:
+        return None
     if path == "search.trials":
         values = [trial.record.values for trial in folder.trials() if trial.record.training != "infeasible"]
         begun = len({json.dumps({**v, "seed": 0}, sort_keys=True) for v in values}) if earlier.search_seeds else len(values)

@@ -24,6 +24,7 @@ from orchestrator.records import provenance
 from orchestrator.records.definition import Definition
 from orchestrator.records.experiment import POINT, Batch, Experiment, TrackedRun
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
+from orchestrator.records.stages import stages
 from orchestrator.records.trial_document import TrialContent, measured, read_trial
 from reports import documents
 from reports.mlflow_client import knock, may_pass, understood
@@ -242,7 +243,7 @@ class MlflowWriter:
         text = documents.pack({
             "study_id": self._id, "definition": definition, "metric": self._study.metric, "description": self._study.description,
             "axes": self._study.axes, "bounds": remembered.get("bounds", {}), "importances": remembered.get("importances", {}),
-            "trials": [trial.number for trial in self._folder.trials()],
+            "trials": [trial.number for trial in self._folder.trials()], "stages": stages(self._folder) if self._study.chain else [],
         })
         self._experiment.put_text(self._parent, documents.STUDY, text)
         self._experiment.put_text(self._parent, f"{self._study.name}.yaml", yaml.safe_dump(definition, sort_keys=False, allow_unicode=True))

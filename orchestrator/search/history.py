@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from orchestrator.search.early_stopping import Report
 from orchestrator.search.verdicts import Verdict
+from search_spaces.designs import DesignTrial, Variants
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,20 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stage of a study's chain, as it was laid out when the search had ended."""
+
+    name: str
+    first: int  # trial
+    design: Variants | None
+    reason: str = ""  # why there is none
+
+    @property
+    def trials(self) -> list[DesignTrial]:
+        return self.design.trials() if self.design else []
+
+
+@dataclass(frozen=True)
 class Learnt:
     """A completed trial of an earlier study, from which the sampler learns."""
 
@@ -47,6 +62,8 @@ class History:
         self.proposals: dict[int, Proposal] = {}
         self.trials: dict[int, Begun] = {}
         self.trials_of: dict[int, list[int]] = {}  # by proposal, in the order of its seeds
+        self.stages: list[Stage] = []
+        self.staged: dict[int, DesignTrial] = {}  # trials of stages
         self.dropped: set[int] = set()  # proposals whose further seeds are not trained
         self.verdicts: dict[int, Verdict] = {}  # of trials, as the search has been told them
         self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
@@ -70,6 +87,12 @@ class History:
                 self._begin(event["trial"], Begun(number, event.get("seed")))
             case "repeated":
                 self._begin(event["trial"], Begun(event["proposal"], event["seed"]))
+            case "stage":
+                design = Variants.model_validate(event["design"]) if event["design"] else None
+                self.stages.append(Stage(event["stage"], event["trial"], design, event["reason"]))
+            case "staged":
+                stage = next(s for s in reversed(self.stages) if s.first <= event["trial"])
+                self.staged[event["trial"]] = stage.trials[event["trial"] - stage.first]
             case "dropped":
                 self.dropped.add(event["proposal"])
             case "told":
@@ -89,6 +112,8 @@ class History:
 
     def values_of(self, trial: int) -> dict[str, Any]:
         """A trial's values: its proposal's, with its seed."""
+        if trial in self.staged:
+            return dict(self.staged[trial].values)
         begun = self.trials[trial]
         values = dict(self.proposals[begun.proposal].values)
         return values if begun.seed is None else {**values, "seed": begun.seed}
@@ -96,7 +121,12 @@ class History:
     @property
     def impossible_proposals(self) -> set[int]:
         """Proposals whose values make no recipe."""
-        return {self.trials[trial].proposal for trial in self.impossible}
+        return {self.trials[trial].proposal for trial in self.impossible & self.trials.keys()}
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of all trials that have begun, in order: of the search, then of its chain."""
+        return [*self.trials, *self.staged]
 
     def _begin(self, trial: int, begun: Begun) -> None:
         self.trials[trial] = begun
@@ -120,6 +150,16 @@ def proposed(proposal: Proposal, trial: int | None = None, seed: int | None = No
 def repeated(trial: int, proposal: int, seed: int) -> dict[str, Any]:
     """The event of a proposal's trial on a further seed."""
     return {"event": "repeated", "trial": trial, "proposal": proposal, "seed": seed}
+
+
+def staged(trial: int) -> dict[str, Any]:
+    """The event that a trial of the stage that was laid out last has begun."""
+    return {"event": "staged", "trial": trial}
+
+
+def stage(name: str, trial: int, design: Variants | None, reason: str = "") -> dict[str, Any]:
+    """The event that a stage of the chain is laid out, and begins with this trial."""
+    return {"event": "stage", "stage": name, "trial": trial, "design": design.model_dump(mode="json") if design else None, "reason": reason}
 
 
 def dropped(proposal: int) -> dict[str, Any]:

@@ -28,5 +28,5 @@ def decide(view: OptunaView, number: int, history: History, enough: bool) -> Ite
 
 
 def may_be_stopped(history: History, trial: int) -> bool:
-    """Whether early stopping looks at a trial: at the first of its proposal alone."""
-    return history.trials_of[history.trials[trial].proposal][0] == trial
+    """Whether early stopping looks at a trial: at the first of its proposal alone, and at none of a chain."""
+    return trial not in history.staged and history.trials_of[history.trials[trial].proposal][0] == trial

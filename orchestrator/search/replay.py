@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.search.chain import next_of_chain
 from orchestrator.search.early_stopping import rule_for
 from orchestrator.search.history import History
 from orchestrator.search.next_trial import decide, may_be_stopped
@@ -34,6 +35,10 @@ def replay_search(study: Study, events: Iterable[Mapping[str, Any]]) -> Replay:
             again = next(decide(view, len(history.trials), history, enough=event["event"] != "proposed"), None)
             if _said(again) != _said(event):
                 differences.append(f"trial {len(history.trials)}: was {_said(event)}, and would be {_said(again)} now")
+        elif event["event"] == "stage":
+            again = next(next_of_chain(view, event["trial"], history), None)
+            if again != event:
+                differences.append(f"stage {event['stage']}: was {event['design'] or event['reason']}, and would be another one now")
         history.take(event)
         if event["event"] == "reported":
             decisions += 1

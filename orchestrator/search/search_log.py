@@ -5,6 +5,8 @@
     repeated   a proposal's trial on a further seed
     dropped    a proposal is hopeless, and gets no further seeds
     impossible its values make no recipe; the next trial is drawn at random, because samplers learn nothing from such a trial
+    stage      a stage of the chain is laid out around what the search has found
+    staged     a trial of that stage
     told       what a trial came to, as the sampler knows it from here on
     reported   an intermediate score, and whether the trial stops at it
 
@@ -31,7 +33,7 @@ class SearchLog:
         self._log = LineLog(folder.search_log, way_out, generation)
         self.events = self._log.read()
         self.history = History(self.events)
-        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.trials]
+        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.numbers]
         if unknown:
             raise UserError(f"{folder.search_log}: knows nothing of trial {unknown[0]}, which has been run: entries are lost; {way_out}")
 

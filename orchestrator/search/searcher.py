@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.records.folders import SweepRecord, TrialRecord
 from orchestrator.search import history as events
+from orchestrator.search.chain import chain_begun, next_of_chain
 from orchestrator.search.early_stopping import Report, rule_for
 from orchestrator.search.history import History, Learnt
 from orchestrator.search.next_trial import decide, may_be_stopped
@@ -69,7 +70,7 @@ class StudySearch(Searcher):
         for number, curve in sorted(curves.items()):  # a kill may have come between a trial's last score and its entry in the log
             for images, score in curve:
                 self.report(number, images, score)
-        self._unfinished = [n for n in sorted(log.history.trials) if n not in verdicts and n not in curves]
+        self._unfinished = [n for n in log.history.numbers if n not in verdicts and n not in curves]
 
     @property
     def _history(self) -> History:
@@ -143,7 +144,12 @@ class StudySearch(Searcher):
     @property
     def done(self) -> bool:
         """Whether every trial that is wanted has been begun and trained."""
-        return self._enough and not self._unfinished and not self._view.seeds.unfinished(self._history, self._verdicts)
+        return self._searched and not self._unfinished and chain_begun(self._study, self._history)
+
+    @property
+    def _searched(self) -> bool:
+        """Whether every trial of the search itself has begun."""
+        return self._enough and not self._view.seeds.unfinished(self._history, self._verdicts)
 
     @property
     def _enough(self) -> bool:
@@ -158,7 +164,9 @@ class StudySearch(Searcher):
             return self._unfinished.pop(0)
         if self.done or self._course.budget_spent():
             return str(Searcher.FINISHED)
-        number = len(self._history.trials)
+        number = len(self._history.numbers)
+        if self._searched:
+            return self._of_chain(number)
         for end in self._ends(number):
             if not self._course.wait_for(lambda end=end: self._results_are_in(end)):  # type: ignore[misc]
                 return None
@@ -169,7 +177,16 @@ class StudySearch(Searcher):
             self._course.wait_for(lambda: self._begin_with_all(number))
         if number in self._history.trials:
             return number
-        return str(Searcher.FINISHED) if self.done else None
+        return self._of_chain(number) if self._searched else None
+
+    def _of_chain(self, number: int) -> int | str | None:
+        """The next trial of the chain; a stage is laid out when all results of the search are in."""
+        if not self._course.wait_for(lambda: self._results_are_in(len(self._history.trials))):
+            return None
+        self._tell_below(math.inf)
+        for event in next_of_chain(self._view, number, self._history):
+            self._log.add(event)
+        return number if number in self._history.staged else str(Searcher.FINISHED)
 
     def _begin(self, number: int) -> bool:
         """Write into the log what the next trial is, if there is one by what is known."""
@@ -180,7 +197,7 @@ class StudySearch(Searcher):
     def _begin_with_all(self, number: int) -> bool:
         """Whether the next trial is known from every result that is in, or there is none."""
         self._tell_below(math.inf)
-        return self._begin(number) or self.done
+        return self._begin(number) or self._searched
 
     def _ends(self, number: int) -> Iterable[float]:
         """First trials whose results are not waited for, one after the other until the next trial is known."""
@@ -193,7 +210,7 @@ class StudySearch(Searcher):
 
     def _results_are_in(self, end: float) -> bool:
         """Whether every trial below `end` has its verdict; where the order is asynchronous, whatever is there will do."""
-        return math.isinf(end) or all(number in self._verdicts for number in self._history.trials if number < end)
+        return math.isinf(end) or all(number in self._verdicts for number in self._history.numbers if number < end)
 
     def _tell_below(self, end: float) -> None:
         for number, verdict in sorted(self._verdicts.items()):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,13 @@ class Seeds:
         """Of all proposals that are over, by number."""
         found = {number: self.verdict(history, number) for number in history.proposals}
         return {number: verdict for number, verdict in found.items() if verdict}
+
+    def ranking(self, history: History) -> list[dict[str, Any]]:
+        """Values of the complete feasible proposals, the best first; each once."""
+        sign = -1.0 if self._study.objectives[0].direction == "maximise" else 1.0
+        found = [(sign * v.values[0], p) for p, v in self.verdicts(history).items() if v.state == COMPLETE and v.feasible and v.values]
+        ranked = [dict(history.proposals[p].values) for _, p in sorted(found)]
+        return [values for i, values in enumerate(ranked) if values not in ranked[:i]]
 
     def unfinished(self, history: History, known: Mapping[int, Verdict]) -> bool:
         """Whether a proposal may yet have a further trial, by the verdicts of trials that are known."""

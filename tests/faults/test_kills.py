@@ -181,26 +181,38 @@ def test_a_killed_search_in_asynchronous_order_can_be_replayed(tmp_path: Path) -
     check_records(tmp_path, "killed", 6)
 
 
+CHAIN = {"ablate": {"around": "best", "seeds": 2}, "confirm": {"top": 1, "seeds": 2}}
+
+
 @pytest.mark.slow
-def test_a_search_with_several_seeds_that_is_killed_equals_the_unbroken_one(tmp_path: Path) -> None:
-    """Nothing is trained twice, every proposal has the same seeds, and the log can be replayed."""
-    study = small_study(name="seeds", search={"trials": 3, "seeds": 2, "sampler": {"kind": "tpe", "startup_trials": 1}})
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("search", "chain", "kills"), [({"trials": 3, "seeds": 2}, None, (1, 4)), ({"trials": 2}, CHAIN, (1, 4, 9))])
+def test_seeds_and_chains_that_are_killed_equal_the_unbroken_ones(search: dict, chain: dict | None, kills: tuple, tmp_path: Path) -> None:
+    """Nothing is trained twice, every proposal and stage has the same seeds, and the log can be replayed."""
+    study = small_study(name="killed", search={**search, "sampler": {"kind": "tpe", "startup_trials": 1}}, chain=chain)
     for folder in (tmp_path / "unbroken", tmp_path / "killed"):
         folder.mkdir()
         (folder / "study.yaml").write_text(yaml.safe_dump(study))
     assert snrlab("run", "study.yaml", cwd=tmp_path / "unbroken", timeout=500).returncode == 0
-    for wanted in (1, 4):  # killed while trial 1, then trial 4, is being trained
+    for number in kills:  # while this trial is being trained
         driver = start(tmp_path / "killed", "study.yaml")
-        begun = tmp_path / f"killed/runs/seeds/trials/{wanted:04d}/trial.json"
+        begun = tmp_path / f"killed/runs/killed/trials/{number:04d}/trial.json"
         end = time.monotonic() + 240
         while not begun.exists() and time.monotonic() < end:
             time.sleep(0.02)
         assert begun.exists()
         clear(driver)
-    assert snrlab("run", "study.yaml", cwd=tmp_path / "killed", timeout=500).returncode == 0
-    assert outcome(tmp_path / "killed", "seeds") == outcome(tmp_path / "unbroken", "seeds")
-    replayed = snrlab("replay", "seeds", cwd=tmp_path / "killed")
+    final = snrlab("run", "study.yaml", cwd=tmp_path / "killed", timeout=500)
+    assert final.returncode == 0
+    assert outcome(tmp_path / "killed", "killed") == outcome(tmp_path / "unbroken", "killed")
+    replayed = snrlab("replay", "killed", cwd=tmp_path / "killed")
     assert replayed.returncode == 0, replayed.stdout
-    by_variant = json.loads(snrlab("results", "seeds", "--by", "variant", "--format", "json", cwd=tmp_path / "killed").stdout)
-    assert [row["seeds"] for row in by_variant] == [2, 2, 2]
-    assert "mean of 2 seeds" in (tmp_path / "killed/runs/seeds/report/index.html").read_text()
+    rows = json.loads(snrlab("results", "killed", "--by", "variant", "--format", "json", cwd=tmp_path / "killed").stdout)
+    page = (tmp_path / "killed/runs/killed/report/index.html").read_text()
+    if chain:
+        assert [row["stage"] for row in rows] == ["search"] * 2 + ["ablate"] * 3 + ["confirm"] * 2 and rows[-1]["search"] is not None
+        assert "confirm:" in final.stdout and page.index("Confirmed on seeds") < page.index("Ablation around")
+        shown = snrlab("status", "killed", cwd=tmp_path / "killed").stdout
+        assert "confirm: 4 of 4" in " ".join(shown.split())
+    else:
+        assert [row["seeds"] for row in rows] == [2, 2, 2] and "mean of 2 seeds" in page
