@@ -60,8 +60,8 @@ def _search_lines(study: Study, sweep_images: float) -> list[str]:
         *[f"{'order' if i == 0 else '':<12}{line}" for i, line in enumerate(order_lines(study, sweep_images))],
         "space",
         *[f"  {path:<24}{_range(axis)}" for path, axis in study.space.items()],
-        *_chain_lines(study),
         *([f"  of the combinations {study.feasibility}"] if feasible else []),
+        *_chain_lines(study),
     ]
 
 
