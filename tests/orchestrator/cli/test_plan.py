@@ -128,3 +128,11 @@ def test_classical_averages_are_scored_in_every_slice_of_a_sweep() -> None:
         return int(line.split()[1].replace(",", ""))
 
     assert generated(classical=[{"decay": 0.5}]) - generated() == 4 * 64
+
+
+def test_a_plan_has_the_seeds_and_the_stages_of_a_search() -> None:
+    chain = {"ablate": {"seeds": 2}, "confirm": {"top": 2, "seeds": 4}}
+    text = planned({"optimiser.lr": {"low": 0.001, "high": 0.1}}, search={"trials": 5, "seeds": 3}, chain=chain)
+    assert "5 proposals x 3 seeds, hopeless ones on fewer" in text and "at most 31 x 256 images" in text
+    assert "ablate      around the winner, leave_one_out, 2 seeds: at most 4 trials" in text
+    assert "confirm     the best 2 and the base on 4 fresh seeds and on fresh latents: at most 12 trials" in text
