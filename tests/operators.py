@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.training.loop import Run
 
-OUTSIDE = 110  # operators of a step outside the network's forward pass, the backward pass and the thread that makes the next batch
+OUTSIDE = 60  # operators of a step outside the network's forward pass, the backward pass and the thread that makes the next batch
 
 
 @dataclass

@@ -34,7 +34,8 @@ def softplus(log_snr: Array) -> Array:
 def alpha_sigma(log_snr: Array) -> tuple[Array, Array]:
     """`(alpha, sigma)` of the variance-preserving form, each in (0, 1), alpha^2 + sigma^2 = 1."""
     xp, x = as_array(log_snr)
-    return xp.exp(-0.5 * softplus(-x)), xp.exp(-0.5 * softplus(x))
+    both = xp.exp(-0.5 * softplus(xp.stack([-x, x])))
+    return both[0], both[1]
 
 
 def to_edm_sigma(log_snr: Array, sigma_data: float = 0.5) -> Array:
@@ -64,4 +65,4 @@ def to_flow_time(log_snr: Array) -> Array:
 def noise_conditioning(log_snr: Array, sigma_data: float = 0.5) -> Array:
     """c_noise = ln(s)/4, what the network is told of the noise level (Karras et al. 2022, table 1)."""
     _, x = as_array(log_snr)
-    return 0.25 * (float(np.log(sigma_data)) - 0.5 * x)
+    return 0.25 * float(np.log(sigma_data)) - 0.125 * x

@@ -73,10 +73,10 @@ def image_losses(model: nn.Module, denoiser: Denoiser, batch: Batch, arithmetic:
     with arithmetic.autocast(noisy.device.type):
         output = model(noisy, batch.log_snr, batch.labels)
     error = (output.float() - wanted).square().flatten(1).sum(1)
-    loss = batch.weight * error
-    fit = loss
-    if head is not None:
-        u = head(batch.log_snr)
-        fit = loss / u.exp()
-        loss = fit + u * wanted[0].numel()
-    return Losses(batch.correction * loss, (batch.correction * fit).detach(), error.detach())
+    fit = batch.weight * error
+    if head is None:
+        total = batch.correction * fit
+        return Losses(total, total.detach(), error.detach())
+    u = head(batch.log_snr)
+    fit = fit / u.exp()
+    return Losses(batch.correction * (fit + u * wanted[0].numel()), (batch.correction * fit).detach(), error.detach())

@@ -30,7 +30,9 @@ _STEPS = 1000  # between two looks at the device
 class Diagnostics:
     """Gathers over the steps between two reports, and changes nothing in training."""
 
-    def __init__(self, recipe: Recipe, denoiser: Denoiser, ranks: Ranks, head: nn.Module | None = None) -> None:
+    def __init__(self, recipe: Recipe, denoiser: Denoiser, ranks: Ranks, head: nn.Module | None = None, *, pixels: int = 1) -> None:
+        """Errors are sums over `pixels`, and reported as means."""
+        self._pixels = pixels
         self._recipe, self._denoiser, self._ranks, self._head = recipe, denoiser, ranks, head
         self._sums = torch.zeros(BUCKETS, 2, dtype=torch.float64)  # loss and images, of this rank
         self._earlier = torch.zeros_like(self._sums)  # of all ranks, before that
@@ -38,7 +40,7 @@ class Diagnostics:
         self._latest: dict[str, float] = {}
 
     def observe(self, log_snr: Tensor, error: Tensor) -> None:
-        """Take in a step's squared errors per pixel [N] of the network's target at log SNR [N]; they stay on the device for a while.
+        """Take in a step's squared errors [N] of the network's target at log SNR [N]; they stay on the device for a while.
 
         They count as (SNR + 1) |D - y|^2, the error of EDM's preconditioned output: the same quantity for every weighting and
         target, and 1 where that output is zero.  What is not finite is left out.
@@ -79,7 +81,8 @@ class Diagnostics:
         """Step by step, so that sums are the same whenever this is called; waits for the device."""
         if not self._steps:
             return
-        levels, errors = torch.stack([torch.cat(column) for column in zip(*self._steps, strict=True)]).cpu().double()
+        levels, errors = torch.stack([torch.cat(column) for column in zip(*self._steps, strict=True)]).cpu()
+        levels, errors = levels.double(), (errors / self._pixels).double()
         losses = errors * (self._recipe.target.log_jacobian(levels) + softplus(levels)).exp()
         finite = losses.isfinite()
         columns = torch.stack([torch.where(finite, losses, 0.0), finite.double()], 1)

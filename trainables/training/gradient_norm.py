@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -20,18 +20,18 @@ class GradientNorms:
     clipped: int  # of these, those above the limit
 
 
-class GradientNorm:
-    """Of one run; the norm of all gradients together (Pascanu et al. 2013).  Nothing here waits for the device."""
+def clipped_norm(parameters: Sequence[Tensor], limit: float) -> Tensor:
+    """The norm [] of the parameters' gradients together; where it is larger than the limit, they are scaled down to that.
 
-    def __init__(self, limit: float, device: torch.device) -> None:
-        """`limit` is the largest norm that is left as it is; 0 is none."""
-        self._limit = limit
-        self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # the fields of GradientNorms
+    Pascanu et al. 2013.  A limit of 0 is none.  Nothing here waits for the device.
+    """
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+    if limit:
+        clip_grads_with_norm_(parameters, limit, norm, foreach=True)
+    return norm
 
-    def take(self, parameters: Sequence[Tensor]) -> None:
-        """Note the norm of the parameters' gradients, and scale them down to the limit where it is larger."""
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-        if self._limit:
-            clip_grads_with_norm_(parameters, self._limit, norm, foreach=True)
-        finite = torch.nan_to_num(norm, nan=0.0, posinf=0.0)
-        self.totals += torch.stack([finite, norm < math.inf, finite > (self._limit or math.inf)])
+
+def add_norms(totals: np.ndarray, norms: np.ndarray, limit: float) -> None:
+    """Add norms [steps] one after the other to the fields of GradientNorms [3]; those that are not finite are left out."""
+    for norm in norms[np.isfinite(norms)]:
+        totals += (norm, 1.0, norm > np.float32(limit or math.inf))

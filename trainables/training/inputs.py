@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trainables.data import ImageData
-from trainables.networks.modules.denoiser import one_hot
 from trainables.randomness import Shuffle, normal, uniform
 from trainables.recipe import Recipe
 from trainables.training.batch import Batch
@@ -22,8 +21,7 @@ class Prepared(NamedTuple):
 
     raw: Tensor  # [N,C,H,W], images as the data have them
     noise: Tensor  # [N,C,H,W], standard normal
-    labels: Tensor  # [N]
-    labelled: Tensor  # [N], False where the network is not told the label
+    labels: Tensor  # [N], the number of classes where the network is not told the label
 
 
 class Inputs:
@@ -40,6 +38,8 @@ class Inputs:
         self._importance = recipe.importance
         self.draws = recipe.timesteps.start(recipe.drawn, recipe.seed, recipe.duration.batch_size)
         self._whitening = data.whitening(ranks.device)
+        classes = recipe.classes_of(data)
+        self._one_hot = torch.eye(classes + 1, classes, device=ranks.device)  # the last row is of images without a label
         self._prefetch = Prefetch(self._independent)
         self._ahead = prefetch
 
@@ -57,9 +57,7 @@ class Inputs:
             counts = counts * self._importance(levels)
         numbers = np.stack([levels, recipe.weighting.weight(levels, recipe.target), counts])
         log_snr, weight, correction = _sent(torch.from_numpy(numbers.astype(np.float32)), device).unbind()
-        labels = one_hot(prepared.labels, recipe.classes_of(self._data))
-        if labels is not None and recipe.label_dropout:
-            labels = labels * prepared.labelled[:, None]
+        labels = self._one_hot.index_select(0, prepared.labels) if self._one_hot.shape[1] else None
         if augment is not None:
             labels = augment if labels is None else torch.cat([labels, augment], dim=1)
         return Batch(first, clean, prepared.noise, labels, log_snr, weight, correction)
@@ -74,9 +72,9 @@ class Inputs:
         positions = self._shuffle(first, count)
         labelled = uniform(seed, "label dropout", first, count) >= self._recipe.label_dropout
         noise = normal(seed, "training noise", first, count, self._data.shape)
-        arrays = self._data.images[positions], self._data.labels[positions], labelled
-        raw, labels, kept = (torch.from_numpy(array) for array in arrays)
-        return Prepared._make(_pinned(tensor, device) for tensor in (raw, noise, labels, kept))
+        labels = np.where(labelled, self._data.labels[positions], self._one_hot.shape[1])
+        raw = torch.from_numpy(self._data.images[positions])
+        return Prepared._make(_pinned(tensor, device) for tensor in (raw, noise, torch.from_numpy(labels)))
 
 
 def _pinned(tensor: Tensor, device: torch.device) -> Tensor:

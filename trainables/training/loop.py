@@ -81,7 +81,7 @@ class Run:
         self.inputs = Inputs(recipe, self.data, ranks)
         self.model = Model(recipe, self.data, ranks, folder)
         self.beside = start_beside(recipe, self.inputs.draws)
-        self.diagnostics = Diagnostics(recipe, self.model.denoiser, ranks, self.model.head)
+        self.diagnostics = Diagnostics(recipe, self.model.denoiser, ranks, self.model.head, pixels=math.prod(self.data.shape))
         self.counters = Counters()
         self.clock = CheckpointClock(recipe.duration.checkpoint_minutes, ranks)
         self._restore()
@@ -164,8 +164,8 @@ class Run:
 
     def _observe(self, losses: Losses, batch: Batch) -> None:
         """Take in the losses of a step; what is not finite teaches nothing."""
-        pixels, draws = math.prod(self.data.shape), self.inputs.draws
-        self.diagnostics.observe(batch.log_snr, losses.error / pixels)
+        draws = self.inputs.draws
+        self.diagnostics.observe(batch.log_snr, losses.error)
         if draws.observes_losses:
             observed = self.ranks.gather(losses.fit).double().cpu().numpy()
             if np.isfinite(observed).all():

@@ -66,7 +66,7 @@ class Model:
             wait = contextlib.nullcontext() if last or self._ranks.world == 1 else self._parallel.no_sync()  # type: ignore[operator]
             with wait:
                 loss = image_losses(self._parallel, self.denoiser, part, settings, self.head)
-                (loss.total.sum() * (self.steps.scale * (1.0 / len(batch)))).backward()
+                (loss.total.sum() * self.steps.factor(len(batch))).backward()
             losses.append(loss)
         if self.head:
             self._ranks.average_gradients(self.head)
