@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from trainables.training.batch import Batch, image_losses
 from trainables.training.ranks import Ranks
 
 BUCKETS = 16
+_PARTS, _SMALL = 4, 2**22  # parts of the parameters; a part that is not worth dividing
 EDGES = np.linspace(-12.0, 12.0, BUCKETS + 1)  # log SNR; the outermost buckets also take what lies beyond
 
 
@@ -38,34 +40,46 @@ class BucketGradients:
         return self.gram - np.diag(self.variance / self.images)
 
 
-def bucket_gradients(denoiser: Denoiser, batch: Batch, ranks: Ranks, arithmetic: Arithmetic, head: nn.Module | None = None
-                     ) -> BucketGradients:
+def bucket_gradients(denoiser: Denoiser, batch: Batch, ranks: Ranks, arithmetic: Arithmetic, head: nn.Module | None = None,
+                     at_once: int | None = None) -> BucketGradients:
     """Without dropout, so that training's random numbers stay as they are; equal but for rounding for any number of ranks.
 
-    Holds a mean gradient per bucket, 16 times the parameters at most, and twice the parameters besides.
+    Gradients are computed by parts of the parameters, `at_once` numbers each (by default a quarter of them, or 4 million if that is
+    more), of which only inner products are kept: 4.5 times the parameters at most are held, for four times the work in large networks.
     """
     levels = ranks.gather(batch.log_snr)
     bucket, count, first = bucket_of(levels), len(batch), ranks.rank * len(batch)
+    places = [torch.nonzero(bucket == b).flatten() for b in range(BUCKETS)]
+    found = [b for b in range(BUCKETS) if len(places[b]) >= 2]
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
-    means: list[Tensor] = []
-    variances, found, images = [], [], []
+    at_once = at_once or max(-(-sum(p.numel() for p in parameters) // _PARTS), _SMALL)
+    gram, variance = np.zeros((len(found), len(found))), np.zeros(len(found))
     with evaluating(denoiser):
-        for b in bucket.unique().tolist():
-            places = torch.nonzero(bucket == b).flatten()
-            n = len(places)
-            if n < 2:
-                continue
-            halves = []
-            for half in (places[::2], places[1::2]):
-                mine = half[(half >= first) & (half < first + count)] - first
-                own = _summed_gradient(denoiser, batch.select(mine), parameters, arithmetic, head)
-                halves.append((ranks.sum(own) / len(half), len(half)))
-            (one, n1), (two, n2) = halves
-            variances.append(float((one - two).square().sum()) * n1 * n2 / n)
-            means.append(torch.lerp(one, two, n2 / n))
-            found.append(b)
-            images.append(n)
-    return BucketGradients(np.array(found, dtype=np.int64), _gram(means), np.array(variances), np.array(images, dtype=np.int64))
+        for part in _parts(parameters, at_once):
+            means: list[Tensor] = []
+            for i, b in enumerate(found):
+                halves = []
+                for half in (places[b][::2], places[b][1::2]):
+                    mine = half[(half >= first) & (half < first + count)] - first
+                    own = _summed_gradient(denoiser, batch.select(mine), part, arithmetic, head)
+                    halves.append((ranks.sum(own) / len(half), len(half)))
+                (one, n1), (two, n2) = halves
+                variance[i] += float((one - two).square().sum()) * n1 * n2 / (n1 + n2)
+                means.append(torch.lerp(one, two, n2 / (n1 + n2)))
+            gram += _gram(means)
+    images = np.array([len(places[b]) for b in found], dtype=np.int64)
+    return BucketGradients(np.array(found, dtype=np.int64), gram, variance, images)
+
+
+def _parts(parameters: list[nn.Parameter], at_once: int) -> Iterator[list[nn.Parameter]]:
+    """In order, of at most so many numbers, or of one parameter that has more."""
+    part: list[nn.Parameter] = []
+    for parameter in parameters:
+        if part and sum(p.numel() for p in part) + parameter.numel() > at_once:
+            yield part
+            part = []
+        part.append(parameter)
+    yield part
 
 
 def _gram(vectors: list[Tensor]) -> np.ndarray:

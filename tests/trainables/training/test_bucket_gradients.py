@@ -9,16 +9,19 @@ from torch import nn
 
 from tests.conftest import tiny_fields
 from tests.trainables.training.thread_ranks import on_ranks
+from trainables.networks.modules.build import build_denoiser
 from trainables.networks.modules.denoiser import Denoiser, per_image
 from trainables.optimisers.arithmetic import Arithmetic
 from trainables.randomness import normal
 from trainables.recipe import make_recipe
 from trainables.targets import make_target
+from trainables.training import bucket_gradients as module
 from trainables.training.batch import Batch
 from trainables.training.beside import Step
 from trainables.training.beside.ugd import BucketWeights
 from trainables.training.bucket_gradients import BUCKETS, EDGES, bucket_gradients, bucket_of
 from trainables.training.diagnostics import Diagnostics
+from trainables.training.inputs import Inputs
 from trainables.training.ranks import Ranks
 from trainables.weightings.ugd import Ugd, min_norm_weights
 
@@ -78,6 +81,25 @@ def test_ranks_and_parts_change_nothing_but_rounding_and_dropout_takes_no_random
         np.testing.assert_array_equal(each.images, one.images)
     few = bucket_gradients(denoiser, batch_of(0, 4), Ranks(), Arithmetic())
     assert few.buckets.tolist() == [5]  # one image says nothing of the noise
+
+
+def test_parts_of_the_parameters_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe(tiny_fields(network={"kind": "dit", "width": 16, "depth": 2, "heads": 2}))
+    data = recipe.data.load()
+    denoiser, batch = build_denoiser(recipe, data), Inputs(recipe, data, Ranks()).batch(0)
+    with torch.no_grad():
+        for i, parameter in enumerate(denoiser.parameters()):
+            parameter.add_(normal(0, "some", i, 1, tuple(parameter.shape))[0], alpha=0.05)  # no gradient is zero
+    whole, size = bucket_gradients(denoiser, batch, Ranks(), Arithmetic()), sum(p.numel() for p in denoiser.parameters())
+    held: list[int] = []
+    gram = module._gram
+    monkeypatch.setattr(module, "_gram", lambda vectors: held.append(sum(v.numel() for v in vectors)) or gram(vectors))
+    parts = bucket_gradients(denoiser, batch, Ranks(), Arithmetic(), at_once=size // 8)
+    assert (parts.buckets == whole.buckets).all() and len(whole.buckets) > 4 and (parts.images == whole.images).all()
+    assert np.abs(parts.gram - whole.gram).max() < 1e-6 * whole.gram.max()
+    np.testing.assert_allclose(parts.variance, whole.variance, rtol=1e-6)
+    most = max(size // 8, *(p.numel() for p in denoiser.parameters()))
+    assert max(held) <= len(whole.buckets) * most and most < size / 2 and sum(held) == len(whole.buckets) * size
 
 
 def ugd_weights(ranks: Ranks, decay: float = 0.9, steps: int = 3) -> np.ndarray:
