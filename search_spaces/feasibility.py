@@ -49,6 +49,7 @@ class Combinations:
     base: Mapping[str, Any]  # the recipe as written
     workers: int = 1  # among whom a batch is divided
     points: int = 0  # values per range of a grid; 0 where all values of a range may be drawn
+    device: str = "cpu"  # torch's type of device that trials are trained on
 
     def feasibility(self, where: str) -> Feasibility:
         """Tries uniform draws.
@@ -111,8 +112,8 @@ class Combinations:
     def recipe(self, values: Mapping[str, Scalar], what: str) -> Recipe:
         """The recipe of a trial with these values; ConfigError where they cannot be combined."""
         recipe = make_recipe(with_values(self.base, values), what)
-        if undivided := self._undivided(recipe):
-            raise ConfigError(f"{what}: {undivided}")
+        if unfit := self._unfit(recipe):
+            raise ConfigError(f"{what}: {unfit}")
         return recipe
 
     def _problem(self, values: Mapping[str, Scalar]) -> _Problem | None:
@@ -123,12 +124,13 @@ class Combinations:
             return _Problem(lines[0], any(p["type"] == "extra_forbidden" for p in error.errors()))
         except ConfigError as error:
             return _Problem(str(error))
-        undivided = self._undivided(recipe)
-        return _Problem(undivided) if undivided else None
+        unfit = self._unfit(recipe)
+        return _Problem(unfit) if unfit else None
 
     def _undivided(self, recipe: Recipe) -> str:
         batch, workers = recipe.duration.batch_size, max(self.workers, 1)
-        return f"duration.batch_size = {batch} cannot be divided among {workers} workers." if batch % workers else ""
+        undivided = f"duration.batch_size = {batch} cannot be divided among {workers} workers." if batch % workers else ""
+        return undivided or recipe.arithmetic.problem_on(self.device)
 
     def _draws(self, given: Mapping[str, Scalar], number: int) -> Iterator[dict[str, Scalar]]:
         """Seeded draws of the whole space in which the given values, and what their conditions ask for, are held."""

@@ -166,7 +166,8 @@ class Study(Settings):
     @property
     def combinations(self) -> Combinations:
         """Every trial that the study may have."""
-        return Combinations(self.space, self.base, self.compute.workers, self.grid_points)
+        device = "cuda" if self.compute.gpus_per_worker else "cpu"
+        return Combinations(self.space, self.base, self.compute.workers, self.grid_points, device)
 
     def range_of(self, path: str) -> tuple[int, int]:
         """Lowest and highest value of a whole number of the recipe in this study: `study.range_of("duration.images")`."""

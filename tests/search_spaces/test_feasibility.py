@@ -102,3 +102,11 @@ def test_a_batch_is_divided_among_the_workers() -> None:
         make_study({"name": "s", "base": tiny_fields(), "search": {"trials": 1}, "compute": {"workers": 3}})
     with pytest.raises(ConfigError, match="divided among 3 workers"):
         make_study({**fields, "space": {"seed": [0, 1]}, "compute": {"workers": 3}})
+
+
+def test_captured_graphs_need_a_gpu() -> None:
+    fields = {"name": "x", "space": {"optimiser.lr": [1e-3, 1e-2]}, "base": {"arithmetic": {"compile": "reduce-overhead"}}}
+    with pytest.raises(ConfigError, match=r"reduce-overhead captures CUDA graphs, and training is on the CPU"):
+        make_study(fields)
+    make_study({**fields, "compute": {"gpus_per_worker": 1}})
+

@@ -14,6 +14,7 @@ TABLE: list[Fields] = [*of_draws.FIELDS, *of_training.FIELDS, *of_images.FIELDS,
 NO_NUMBERS = {
     "Arithmetic.micro_batch": "memory alone: the gradient is that of the whole batch, to rounding",
     "Arithmetic.compile": "speed alone",
+    "Arithmetic.activation_checkpointing": "memory alone: see test_activation_checkpointing",
     "Arithmetic.deterministic": "which algorithms a GPU may use: see test_determinism",
     "Evaluation.compile": "speed alone",
     "Evaluation.batch_size": "memory alone: an image is the same in any batch, to rounding",

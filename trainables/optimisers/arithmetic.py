@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from trainables.method import Settings
 
@@ -23,12 +23,30 @@ class Arithmetic(Settings):
     nonfinite: Literal["skip", "zero"] = Field(
         "skip", description="a step with non-finite gradients is skipped, or taken with zeros in their place, as EDM2 does"
     )
-    compile: bool = Field(False, description="torch.compile the network; on CPUs its first step takes a minute or more for no gain")
+    compile: Literal[False, "default", "reduce-overhead", "max-autotune"] = Field(
+        False, description="mode of torch.compile for the network; reduce-overhead and max-autotune capture CUDA graphs and need a GPU; "
+        "on CPUs the first step takes a minute or more for no gain"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="keep the inputs of the network's blocks alone, and compute the rest again in the backward pass: the same "
+        "numbers from less memory, for about a third more work"
+    )
     deterministic: bool = Field(
         False, description="on GPUs, algorithms alone that give the same numbers each time (PyTorch's use_deterministic_algorithms); "
         "slower; CPUs give the same numbers in any case"
     )
     micro_batch: int = Field(0, ge=0, description="images per backward pass and worker; gradients are accumulated; 0 is all at once")
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _true_is_a_mode(cls, value: Any) -> Any:
+        return "default" if value is True else value
+
+    def problem_on(self, device: str) -> str:
+        """What cannot be done on this type of device; empty if nothing."""
+        if self.compile in ("reduce-overhead", "max-autotune") and device != "cuda":
+            return f"arithmetic.compile: {self.compile} captures CUDA graphs, and training is on the CPU: use default, or false."
+        return ""
 
     def autocast(self, device: str) -> Any:
         """Context in which the network runs."""

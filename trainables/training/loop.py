@@ -68,9 +68,11 @@ class Run:
     """One run, as far as it has come; before its first step, `model.launch` joins the ranks, which exchange nothing until then."""
 
     def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, pulse: Callable[[], None] = lambda: None) -> None:
-        if recipe.in_stages:
+if recipe.in_stages:
             name = "experts" if recipe.experts else "guide"
             raise ConfigError(f"{name}: such a recipe is trained in stages; `python -m trainables` runs them all")
+        if problem := recipe.arithmetic.problem_on(ranks.device.type):
+            raise ConfigError(problem)
         if recipe.duration.batch_size % ranks.world:
             raise ConfigError(f"duration.batch_size = {recipe.duration.batch_size} cannot be divided among {ranks.world} workers")
         self.recipe, self.folder, self.ranks, self.pulse = recipe, folder, ranks, pulse

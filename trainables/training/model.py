@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainables.data import ImageData
 from trainables.ema.classical_tracker import ClassicalEmas
 from trainables.ema.tracker import PowerEma
+from trainables.networks.modules.activation_checkpointing import checkpoint_blocks
 from trainables.networks.modules.build import starting_denoiser
 from trainables.networks.modules.forced_norm import ForcedNorm
 from trainables.optimisers.optimiser_state import optimiser_tensors
@@ -39,14 +40,18 @@ class Model:
 
     def launch(self) -> None:
         """Compile and join the ranks."""
+        if self._recipe.arithmetic.activation_checkpointing:
+            checkpoint_blocks(self.denoiser.network)
         if self._recipe.arithmetic.compile:
-            self.denoiser.network.compile()  # in place: the names of the parameters stay
+            self.denoiser.network.compile(mode=self._recipe.arithmetic.compile)  # in place: the names of the parameters stay
         if self._ranks.world > 1:
             self._parallel = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
 
     def prepare(self, images: int) -> None:
         """Weight norms, dropout and learning rate of the step that begins after `images` images."""
         self._forced_norm()
+        if self._recipe.arithmetic.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # what captured graphs gave in the step before may be written over
         if getattr(self._recipe.network, "dropout", 0.0):
             torch.manual_seed(torch_seed(self._recipe.seed, f"dropout/{self._ranks.rank}", images))
         rate = self._recipe.optimiser.learning_rate(images, self._recipe.duration.images)
