@@ -187,6 +187,18 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _shards_can_be_trained(self) -> Recipe:
+        if self.arithmetic.parallel == "shards":
+            unable = {
+                "arithmetic.compile": self.arithmetic.compile, "experts": self.experts, "network.widths": self.network.widths,
+                "diagnostics_every": self.diagnostics_every, "timesteps.kind: adaptive": self.timesteps.kind == "adaptive",
+                "weighting.kind: ugd": self.weighting.innermost.kind == "ugd",
+            }
+            if found := [name for name, given in unable.items() if given]:
+                raise ValueError(f"arithmetic.parallel: shards cannot be combined with {', '.join(found)}: use replicas, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _optimiser_has_its_effect(self) -> Recipe:
         self.optimiser.check_length(self.duration.images)
         if self.optimiser.decays_weights and self.network.forces_norms:

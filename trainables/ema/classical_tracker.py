@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,13 @@ class ClassicalEmas:
         self._parameters: list[Tensor] = list(module.parameters())
         self._settings = settings
         self.averages: dict[str, list[Tensor]] = {s.name: [p.detach().clone() for p in self._parameters] for s in settings}
+
+    def share_out(self, parameters: list[Tensor], part: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Go on with a part of each parameter, and the same part of its averages."""
+        self.averages = {
+            name: [part(tensor, p) for tensor, p in zip(tensors, self._parameters, strict=True)] for name, tensors in self.averages.items()
+        }
+        self._parameters = parameters
 
     @torch.no_grad()
     def update(self, images: int, step: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,13 @@ class PowerEma:
         self.averages: dict[float, list[Tensor]] = {
             s: [p.detach().clone() for p in self._parameters] for s in sigma_rels
         }
+
+    def share_out(self, parameters: list[Tensor], part: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Go on with a part of each parameter, and the same part of its averages."""
+        self.averages = {
+            name: [part(tensor, p) for tensor, p in zip(tensors, self._parameters, strict=True)] for name, tensors in self.averages.items()
+        }
+        self._parameters = parameters
 
     @torch.no_grad()
     def update(self, images: int, step: int) -> None:

@@ -31,6 +31,10 @@ class Arithmetic(Settings):
         False, description="keep the inputs of the network's blocks alone, and compute the rest again in the backward pass: the same "
         "numbers from less memory, for about a third more work"
     )
+    parallel: Literal["replicas", "shards"] = Field(
+        "replicas", description="what each of several workers holds: all weights, moments and averages (DistributedDataParallel), or some "
+        "rows of them (FSDP2's fully_shard), for networks that are too large for one GPU"
+    )
     deterministic: bool = Field(
         False, description="on GPUs, algorithms alone that give the same numbers each time (PyTorch's use_deterministic_algorithms); "
         "slower; CPUs give the same numbers in any case"

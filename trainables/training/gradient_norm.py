@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,13 @@ class GradientNorms:
     clipped: int  # of these, those above the limit
 
 
-def clipped_norm(parameters: Sequence[Tensor], limit: float) -> Tensor:
+def clipped_norm(parameters: Sequence[Tensor], limit: float, norm_of: Callable[[Sequence[Tensor]], Tensor] | None = None) -> Tensor:
     """The norm [] of the parameters' gradients together; where it is larger than the limit, they are scaled down to that.
 
-    Pascanu et al. 2013.  A limit of 0 is none.  Nothing here waits for the device.
+    Pascanu et al. 2013.  A limit of 0 is none; `norm_of` computes the norm where ranks share out the gradients.  Nothing here waits for
+    the device.
     """
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+    norm = norm_of(parameters) if norm_of else get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
     if limit:
         clip_grads_with_norm_(parameters, limit, norm, foreach=True)
     return norm

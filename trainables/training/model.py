@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ from trainables.training.batch import Batch, Losses, image_losses
 from trainables.training.ranks import Ranks
 from trainables.training.steps import Steps
 
+if TYPE_CHECKING:
+    from trainables.training.shards import Shards
+
 
 class Model:
     """Initialised as a function of the recipe's seed alone, or from the start in `folder`; `launch` comes after a state has been
@@ -29,7 +34,9 @@ class Model:
 
     def __init__(self, recipe: Recipe, data: ImageData, ranks: Ranks, folder: Path = Path()) -> None:
         self._recipe, self._ranks = recipe, ranks
-        self.denoiser = starting_denoiser(recipe, data, folder).to(ranks.device)
+        self._shards: Shards | None = None
+        sharded = recipe.arithmetic.parallel == "shards" and ranks.world > 1  # `launch` moves a part to the device
+        self.denoiser = starting_denoiser(recipe, data, folder).to("cpu" if sharded else ranks.device)
         self.head = self._build_head()
         self._forced_norm = ForcedNorm(self.denoiser, *([self.head] if self.head else []))
         self.optimiser = recipe.optimiser.build([self.denoiser, *([self.head] if self.head else [])])
@@ -44,7 +51,9 @@ class Model:
             checkpoint_blocks(self.denoiser.network)
         if self._recipe.arithmetic.compile:
             self.denoiser.network.compile(mode=self._recipe.arithmetic.compile)  # in place: the names of the parameters stay
-        if self._ranks.world > 1:
+        if self._ranks.world > 1 and self._recipe.arithmetic.parallel == "shards":
+            self._share_out()
+        elif self._ranks.world > 1:
             self._parallel = DistributedDataParallel(self.denoiser, broadcast_buffers=False)
 
     def prepare(self, images: int) -> None:
@@ -68,11 +77,15 @@ class Model:
         losses = []
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
-            wait = contextlib.nullcontext() if last or self._ranks.world == 1 else self._parallel.no_sync()  # type: ignore[operator]
-            with wait:
+            if self._shards:
+                self._shards.synchronise(last)
+            alone = last or self._ranks.world == 1 or self._shards
+            with contextlib.nullcontext() if alone else self._parallel.no_sync():  # type: ignore[operator]
                 loss = image_losses(self._parallel, self.denoiser, part, settings, self.head)
                 (loss.total.sum() * self.steps.factor(len(batch))).backward()
             losses.append(loss)
+        if self._shards:
+            self._shards.gather_gradients()
         if self.head:
             self._ranks.average_gradients(self.head)
         return Losses.join(losses)
@@ -83,13 +96,61 @@ class Model:
         self.optimiser.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything by name, not copied: writing into these tensors restores a state."""
+        """Everything by name, not copied: writing into these tensors before `launch` restores a state.
+
+        Of shards, it is gathered from all ranks, and whole on the first alone.
+        """
         named = {f"network/{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
         named |= {f"head/{name}": tensor for name, tensor in (self.head.state_dict() if self.head else {}).items()}
         named |= {f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
         named |= {f"steps/{name}": tensor for name, tensor in self.steps.state().items()}
         named |= {f"classical/{name}/{i}": tensor for name, ts in self.classical.averages.items() for i, tensor in enumerate(ts)}
-        return named | {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
+        named |= {f"ema/{w}/{i}": tensor for w, tensors in self.ema.averages.items() for i, tensor in enumerate(tensors)}
+        return self._gathered(named) if self._shards else named
+
+    def whole(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Something of each parameter of the denoiser, in their order; of shards, gathered from all ranks, which all ask at once."""
+        if not self._shards:
+            return list(tensors)
+        return [self._shards.whole(mine, p) for mine, p in zip(tensors, self.denoiser.parameters(), strict=True)]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Of the denoiser; of shards, this rank's rows."""
+        return self._shards.parameters() if self._shards else list(self.denoiser.parameters())
+
+    def _share_out(self) -> None:
+        from trainables.training.shards import Shards  # torch.distributed.fsdp takes a second
+
+        self._shards = self.steps.shards = shards = Shards(self.denoiser, self._ranks)
+        shards.share_out(self.optimiser)
+        parameters = shards.parameters()
+        self.ema.share_out(parameters, shards.part)
+        self.classical.share_out(parameters, shards.part)
+        shards.forget_whole()
+        self._forced_norm = ForcedNorm(self.denoiser, *([self.head] if self.head else []), rows=shards.rows)
+
+    def _gathered(self, named: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of all ranks, of parts of it."""
+        assert self._shards
+        ours = list(self.denoiser.parameters())
+        by_name = {f"network/{name}": p for name, p in self.denoiser.named_parameters()}
+        optimised = [p for group in self.optimiser.param_groups for p in group["params"]]
+        found = {}
+        for name, tensor in named.items():
+            kind, _, rest = name.partition("/")
+            if kind == "optimiser":
+                parameter: Tensor | None = optimised[int(rest.partition("/")[0])]
+            elif kind in ("ema", "classical"):
+                parameter = ours[int(rest.rpartition("/")[2])]
+            else:
+                parameter = by_name.get(name)
+            if parameter is not None:
+                mine = self._shards.rows(parameter) if kind == "network" else tensor
+                tensor = self._shards.whole(mine, parameter)
+            if self._ranks.rank == 0:
+                found[name] = tensor
+        return found
 
     def _build_head(self) -> nn.Module | None:
         with torch.random.fork_rng(devices=[]):

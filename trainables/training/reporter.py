@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainables.data import ImageData
 from trainables.ema.classical_snapshots import write_classical
@@ -43,13 +44,21 @@ class Reporter:
 
     def store_averages(self, images: int) -> None:
         """An error, as of a full disk, is one on all ranks."""
-        self._ranks.together(lambda: self._write_averages(images) if self._ranks.rank == 0 else None)
+        model, dtype = self._model, self._recipe.ema.snapshot_format
+        names, raw = [name for name, _ in model.denoiser.named_parameters()], model.whole(model.parameters)
+        for width, tensors in model.ema.averages.items():
+            average = model.whole(tensors)
+            self._alone(lambda w=width, a=average: write_snapshot(self._folder / SNAPSHOTS, images, w, a, names, raw, dtype))
+        for name, tensors in model.classical.averages.items():
+            average = model.whole(tensors)
+            self._alone(lambda n=name, a=average: write_classical(self._folder / SNAPSHOTS, images, n, a, names, dtype))
 
     def report(self, images: int, metrics: dict[str, float]) -> dict[str, float]:
         """Score the tracked averages and write a row; on the first rank, the metrics with the score."""
         widths = self._recipe.ema.sigma_rels
         share = -(-self._recipe.evaluation.interim_samples // self._ranks.world)
-        parts = self._ranks.together(lambda: self._shares(share))
+        averages = [self._model.whole(self._model.ema.averages[width]) for width in widths]
+        parts = self._ranks.together(lambda: self._shares(share, averages))
         whole = [self._gathered(made) for made, _ in parts]
 
         def write() -> dict[str, float]:
@@ -65,21 +74,17 @@ class Reporter:
 
         return self._ranks.together(write)
 
-    def _write_averages(self, images: int) -> None:
-        denoiser, dtype = self._model.denoiser, self._recipe.ema.snapshot_format
-        names, raw = [name for name, _ in denoiser.named_parameters()], list(denoiser.parameters())
-        for width, tensors in self._model.ema.averages.items():
-            write_snapshot(self._folder / SNAPSHOTS, images, width, tensors, names, raw, dtype)
-        for name, tensors in self._model.classical.averages.items():
-            write_classical(self._folder / SNAPSHOTS, images, name, tensors, names, dtype)
+    def _alone(self, write: Callable[[], object]) -> None:
+        """On the first rank; an error is one on all."""
+        self._ranks.together(lambda: write() if self._ranks.rank == 0 else None)
 
-    def _shares(self, share: int) -> list[tuple[Generated, dict[str, float]]]:
+    def _shares(self, share: int, averages: list[list[Tensor]]) -> list[tuple[Generated, dict[str, float]]]:
         """This rank's generated images of each tracked width, on the same latents; on the first rank, with the held-out losses."""
         averaged = build_denoiser(self._recipe, self._data).to(self._model.denoiser.device)
-        averaged.load_state_dict(self._model.denoiser.state_dict())  # buffers are copied, not averaged
+        _copy(self._model.denoiser.buffers(), averaged.buffers())  # which are not averaged
         scored, parts = self._at_all_levels(averaged), []
-        for width in self._recipe.ema.sigma_rels:
-            self._model.ema.copy_to(width, averaged)
+        for average in averages:
+            _copy(average, averaged.parameters())
             made = self._evaluator.generated(scored, self._ranks.rank * share, share, interim=True, pulse=self._pulse)
             parts.append((made, {} if self._ranks.rank else self._evaluator.held_out_losses(scored, self._pulse)))
         return parts
@@ -97,6 +102,12 @@ class Reporter:
             return averaged
         whole = unpruned_start(recipe, self._data, self._folder)[0]
         return around(averaged, recipe.levels, lambda: whole)
+
+
+@torch.no_grad()
+def _copy(given: Iterable[Tensor], into: Iterable[Tensor]) -> None:
+    for old, new in zip(into, given, strict=True):
+        old.copy_(new)
 
 
 def last_report(folder: Path) -> dict[str, float]:

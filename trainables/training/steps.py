@@ -12,6 +12,7 @@ losses and gradients, so that they decide alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from trainables.optimisers.arithmetic import Arithmetic
 from trainables.training.gradient_norm import GradientNorms, add_norms, clipped_norm
+
+if TYPE_CHECKING:
+    from trainables.training.shards import Shards
 
 GROWTH_INTERVAL = 2000  # steps, GradScaler's default
 _MOST = 1000  # steps between two looks at the device
@@ -56,6 +60,7 @@ class Steps:
         self._never = torch.zeros((), device=device)
         self._totals = torch.zeros(4, dtype=torch.float64)  # the first four of Totals
         self._norms = torch.zeros(3, dtype=torch.float64)  # the fields of GradientNorms
+        self.shards: Shards | None = None  # where ranks share out the parameters
         self._taken: list[list[Tensor]] = []  # since then, [] each: mean loss, whether something was not finite, norm, factor
 
     def factor(self, images: int) -> Tensor:
@@ -73,10 +78,12 @@ class Steps:
         found = torch.zeros_like(mean_loss)
         inverse = _inverse(self.scale) if self._inverse is None else self._inverse
         torch._amp_foreach_non_finite_check_and_unscale_([*gradients, mean_loss.clone()], found, inverse)
+        if self.shards:
+            found = self.shards.any(found)
         if self._zero:
             for gradient in gradients:
                 torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0, out=gradient)
-        norm = clipped_norm(parameters, self._clip_norm)
+        norm = clipped_norm(parameters, self._clip_norm, self.shards.norm if self.shards else None)
         self._taken.append([mean_loss, found, norm, *([self.scale.clone()] if self.dynamic else [])])
         self._step(optimiser, self._never if self._zero else found)
         if self.dynamic:

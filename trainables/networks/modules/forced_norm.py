@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +22,22 @@ class ForcedNorm:
     length and a few more, instead of nine for each weight.  They stay the same parameters, with the same memory format.
     """
 
-    def __init__(self, *modules: nn.Module) -> None:
+    def __init__(self, *modules: nn.Module, rows: Callable[[Tensor], Tensor] | None = None) -> None:
+        """`rows` gives those outputs of a weight that lie on this rank, where ranks share them out; they stay where they are."""
         layers = [m for module in modules for m in module.modules() if isinstance(m, MPConv) and m.norm == "forced"]
         self._layers = sorted(layers, key=lambda layer: _row(layer.weight))
         self._places: list[int] = []
+        self._shared = rows is not None
+        if rows and self._layers:
+            self._rows = [rows(layer.weight).detach().view(-1, _row(layer.weight)) for layer in self._layers]
+            self._make_room([len(x) for x in self._rows])
 
     @torch.no_grad()
     def __call__(self) -> None:
         """Weights, and norms of those that a layer has lost, times 1 / (eps + RMS of their output's row)."""
         if not self._layers:
             return
-        if self._pointers() != self._places:  # the first time, or somebody gave a parameter other memory
+        if not self._shared and self._pointers() != self._places:  # the first time, or somebody gave a parameter other memory
             self._lay_out()
         for rows, norms in zip(self._rows, self._norms_of_rows, strict=True):
             torch.linalg.vector_norm(rows, dim=1, keepdim=True, out=norms)
@@ -57,13 +63,20 @@ class ForcedNorm:
                 _move(weight, _like(weight, buffer[begin:end]))
                 begin = end
             self._rows.append(buffer[first:begin].view(-1, length))
-        counts = [len(rows) for rows in self._rows]
-        self._norms, self._scales = (buffer.new_empty(sum(counts), 1) for _ in range(2))
-        self._norms_of_rows, self._scales_of_rows = self._norms.split(counts), self._scales.split(counts)
-        self._per_root = torch.cat([buffer.new_full((len(x.weight), 1), 1.0 / math.sqrt(x.fan_in)) for x in self._layers])
-        self._eps = buffer.new_full((1, 1), EPS)
+        self._make_room([len(weight) for weight in weights])
         self._removed = self._lay_out_removed()
         self._places = self._pointers()
+
+    def _make_room(self, outputs: list[int]) -> None:
+        """For norms and scales of so many outputs of each layer."""
+        counts = [len(rows) for rows in self._rows]
+        like = self._rows[0]
+        self._norms, self._scales = (like.new_empty(sum(counts), 1) for _ in range(2))
+        self._norms_of_rows, self._scales_of_rows = self._norms.split(counts), self._scales.split(counts)
+        self._per_root = torch.cat([
+            like.new_full((count, 1), 1.0 / math.sqrt(x.fan_in)) for count, x in zip(outputs, self._layers, strict=True)])
+        self._eps = like.new_full((1, 1), EPS)
+        self._removed: Tensor | None = None
 
     def _lay_out_removed(self) -> Tensor | None:
         """What `removed` holds, for all outputs [outputs, 1] in the order of the rows; None where no layer has lost inputs."""
