@@ -127,7 +127,8 @@ class Combinations:
         unfit = self._unfit(recipe)
         return _Problem(unfit) if unfit else None
 
-    def _undivided(self, recipe: Recipe) -> str:
+    def _unfit(self, recipe: Recipe) -> str:
+        """Why trials of this study cannot be trained with it; empty where they can."""
         batch, workers = recipe.duration.batch_size, max(self.workers, 1)
         undivided = f"duration.batch_size = {batch} cannot be divided among {workers} workers." if batch % workers else ""
         return undivided or recipe.arithmetic.problem_on(self.device)

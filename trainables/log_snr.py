@@ -34,8 +34,8 @@ def softplus(log_snr: Array) -> Array:
 def alpha_sigma(log_snr: Array) -> tuple[Array, Array]:
     """`(alpha, sigma)` of the variance-preserving form, each in (0, 1), alpha^2 + sigma^2 = 1."""
     xp, x = as_array(log_snr)
-    both = xp.exp(-0.5 * softplus(xp.stack([-x, x])))
-    return both[0], both[1]
+    zero = xp.zeros_like(x)  # exp(-softplus/2), with one operator less
+    return xp.exp(-0.5 * xp.logaddexp(-x, zero)), xp.exp(-0.5 * xp.logaddexp(x, zero))
 
 
 def to_edm_sigma(log_snr: Array, sigma_data: float = 0.5) -> Array:

@@ -68,7 +68,7 @@ class Run:
     """One run, as far as it has come; before its first step, `model.launch` joins the ranks, which exchange nothing until then."""
 
     def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, pulse: Callable[[], None] = lambda: None) -> None:
-if recipe.in_stages:
+        if recipe.in_stages:
             name = "experts" if recipe.experts else "guide"
             raise ConfigError(f"{name}: such a recipe is trained in stages; `python -m trainables` runs them all")
         if problem := recipe.arithmetic.problem_on(ranks.device.type):
