@@ -46,10 +46,12 @@ from trainables.start import Start
 from trainables.targets import AnyTarget
 from trainables.targets.edm import EdmPreconditioned
 from trainables.timesteps import AnyTimesteps
+from trainables.timesteps.adaptive import Adaptive
 from trainables.timesteps.importance import Importance
 from trainables.timesteps.independent import Independent
 from trainables.weightings import AnyWeighting
 from trainables.weightings.edm import Edm
+from trainables.weightings.ugd import Ugd
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "data": data_sets.KINDS, "augment": augmentations.KINDS, "network": networks.KINDS, "target": targets.KINDS,
@@ -191,8 +193,8 @@ class Recipe(Settings):
         if self.arithmetic.parallel == "shards":
             unable = {
                 "arithmetic.compile": self.arithmetic.compile, "experts": self.experts, "network.widths": self.network.widths,
-                "diagnostics_every": self.diagnostics_every, "timesteps.kind: adaptive": self.timesteps.kind == "adaptive",
-                "weighting.kind: ugd": self.weighting.innermost.kind == "ugd",
+                "diagnostics_every": self.diagnostics_every, "timesteps.kind: adaptive": isinstance(self.timesteps, Adaptive),
+                "weighting.kind: ugd": isinstance(self.weighting.innermost, Ugd),
             }
             if found := [name for name, given in unable.items() if given]:
                 raise ValueError(f"arithmetic.parallel: shards cannot be combined with {', '.join(found)}: use replicas, or leave it out")

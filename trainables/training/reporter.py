@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,11 +48,10 @@ class Reporter:
         model, dtype = self._model, self._recipe.ema.snapshot_format
         names, raw = [name for name, _ in model.denoiser.named_parameters()], model.whole(model.parameters)
         for width, tensors in model.ema.averages.items():
-            average = model.whole(tensors)
-            self._alone(lambda w=width, a=average: write_snapshot(self._folder / SNAPSHOTS, images, w, a, names, raw, dtype))
+            given = images, width, model.whole(tensors), names, raw, dtype
+            self._alone(partial(write_snapshot, self._folder / SNAPSHOTS, *given))
         for name, tensors in model.classical.averages.items():
-            average = model.whole(tensors)
-            self._alone(lambda n=name, a=average: write_classical(self._folder / SNAPSHOTS, images, n, a, names, dtype))
+            self._alone(partial(write_classical, self._folder / SNAPSHOTS, images, name, model.whole(tensors), names, dtype))
 
     def report(self, images: int, metrics: dict[str, float]) -> dict[str, float]:
         """Score the tracked averages and write a row; on the first rank, the metrics with the score."""

@@ -101,7 +101,7 @@ class Shards:
             parameter.grad = None
         apart = [p for p in self._apart if p.grad is not None]
         if apart:
-            mean = self._ranks.sum(torch.stack([p.grad for p in apart])) / self._ranks.world
+            mean = self._ranks.sum(torch.stack([p.grad for p in self._apart if p.grad is not None])) / self._ranks.world
             for parameter, gradient in zip(apart, mean, strict=True):
                 parameter.grad = gradient.clone()
 

@@ -12,7 +12,7 @@ from tests.conftest import tiny_fields
 from trainables.__main__ import main
 from trainables.ema.snapshots import list_snapshots
 from trainables.ema.sweep_settings import Sweep
-from trainables.errors import TrainingFailed, UserError
+from trainables.errors import ConfigError, TrainingFailed, UserError
 from trainables.evaluation.sweep import sweep
 from trainables.recipe import make_recipe
 from trainables.training import metrics_log
@@ -187,9 +187,19 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, cach
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_compiled_network_trains_the_same(tmp_path: Path, cache: Path) -> None:
-    eager = list(train(make_recipe(tiny_fields()), tmp_path / "eager", cache))
-    compiled = list(train(make_recipe(tiny_fields(arithmetic={"compile": True})), tmp_path / "compiled", cache))
+    """With accumulation, forced norm and checkpointing."""
+    parts = {"micro_batch": 16, "activation_checkpointing": True}
+    eager = list(train(make_recipe(tiny_fields(arithmetic=parts)), tmp_path / "eager", cache))
+    compiled = list(train(make_recipe(tiny_fields(arithmetic={**parts, "compile": "default"})), tmp_path / "compiled", cache))
     assert compiled[-1].metrics["loss"] == pytest.approx(eager[-1].metrics["loss"], rel=1e-4)
+
+
+def test_captured_graphs_are_refused_without_a_gpu(tmp_path: Path, cache: Path) -> None:
+    assert make_recipe(tiny_fields(arithmetic={"compile": True})).arithmetic.compile == "default"
+    with pytest.raises(ConfigError, match="max-autotune captures CUDA graphs"):
+        next(train(make_recipe(tiny_fields(arithmetic={"compile": "max-autotune"})), tmp_path, cache))
+    with pytest.raises(ConfigError, match=r"arithmetic\.compile"):
+        make_recipe(tiny_fields(arithmetic={"compile": "fast"}))
 
 
 def test_half_precision_trains(tmp_path: Path, cache: Path) -> None:

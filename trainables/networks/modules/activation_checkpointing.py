@@ -19,7 +19,7 @@ def checkpoint_blocks(network: nn.Module) -> None:
     """
     for block in network.modules():
         if isinstance(block, Prunable):
-            block.forward = _checkpointed(block)  # type: ignore[method-assign]
+            block.forward = _checkpointed(block)
 
 
 def _checkpointed(block: nn.Module) -> Callable[..., Any]:

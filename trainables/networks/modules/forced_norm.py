@@ -28,6 +28,7 @@ class ForcedNorm:
         self._layers = sorted(layers, key=lambda layer: _row(layer.weight))
         self._places: list[int] = []
         self._shared = rows is not None
+        self._removed: Tensor | None = None
         if rows and self._layers:
             self._rows = [rows(layer.weight).detach().view(-1, _row(layer.weight)) for layer in self._layers]
             self._make_room([len(x) for x in self._rows])
@@ -76,7 +77,6 @@ class ForcedNorm:
         self._per_root = torch.cat([
             like.new_full((count, 1), 1.0 / math.sqrt(x.fan_in)) for count, x in zip(outputs, self._layers, strict=True)])
         self._eps = like.new_full((1, 1), EPS)
-        self._removed: Tensor | None = None
 
     def _lay_out_removed(self) -> Tensor | None:
         """What `removed` holds, for all outputs [outputs, 1] in the order of the rows; None where no layer has lost inputs."""
