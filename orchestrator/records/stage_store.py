@@ -14,6 +14,7 @@ from trainables.files.storage import place
 from trainables.recipe import keep_recipe
 from trainables.stages.stage import Stage
 from trainables.training import checkpoint
+from trainables.training.resume import forget_training
 
 _NAME = "reused.json"
 _WAY_OUT = "delete it; it says only what was reused"
@@ -34,6 +35,8 @@ class StageStore:
         self._lock = self._store.lock(stage.key)
         self._lock.acquire()
         note = stage.folder / _NAME
+        if 0 < checkpoint.images(stage.folder) < self._store.images(stage.key) <= stage.recipe.duration.images:
+            forget_training(stage.folder)  # a kill has broken it off, and another trial has come farther meanwhile
         if not checkpoint.exists(stage.folder):
             note.unlink(missing_ok=True)  # of a kill before anything was taken
         with events.warnings_noted(self._trial):

@@ -93,6 +93,11 @@ class Store:
         copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
         return taken
 
+    def images(self, key: str) -> int:
+        """How far what is kept has been trained; 0 where nothing is."""
+        entry = self._entry(key)
+        return entry.images if entry else 0
+
     def keep(self, key: str, recipe: Recipe, folder: Path, study: str, trial: int) -> None:
         """Keep what a trial has trained, unless as much is kept already, or data or code have changed since the key was made."""
         images = checkpoint.images(folder)

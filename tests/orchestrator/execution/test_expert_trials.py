@@ -120,6 +120,17 @@ def test_a_kill_while_a_stage_is_taken_over_leaves_a_note_of_it(work, tmp_path: 
     assert checkpoint.images(stage.folder) == reused(stage.folder)["images"] == 256
 
 
+def test_what_a_kill_broke_off_is_taken_over_where_another_trial_has_come_farther(work, tmp_path: Path) -> None:
+    folder, _ = work
+    recipe, trial = base_recipe(stepwise()), tmp_path / "trials" / "0007"
+    stage = Stage("base", recipe, trial / "base", stage_key(recipe, folder / "cache"))
+    training = loop.train(recipe, stage.folder, folder / "cache")
+    assert next(training).images == checkpoint.images(stage.folder) == 128
+    training.close()
+    StageStore(str(folder / "store"), trial).take(stage)
+    assert checkpoint.images(stage.folder) == reused(stage.folder)["images"] == 256
+
+
 @pytest.mark.parametrize("sweep", [{"times": [0.5, 1.0]}, {"guidance_weights": [1.5]}, {"tasks": 2}])
 def test_sweeps_that_experts_cannot_have_are_refused(sweep: dict) -> None:
     with pytest.raises(ConfigError, match=f"sweep.{next(iter(sweep))}"):
