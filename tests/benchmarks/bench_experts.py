@@ -31,8 +31,8 @@ from trainables.stages.composition import total_images
 from trainables.targets import make_target
 
 NETWORK = Edm2(channels=32, mult=(1, 2, 2), blocks=2, attention=(8,), channels_per_head=32)
-SHAPE, CLASSES, IMAGES, SHARE = (3, 32, 32), 10, 32, 0.6
-SAMPLER, EDGES = Heun(num_steps=6), (-6.0, -2.0, 3.0)
+SHAPE, CLASSES, IMAGES, SHARE = (3, 32, 32), 10, 16, 0.6
+SAMPLER, EDGES = Heun(num_steps=4), (-6.0, -2.0, 3.0)
 TRIALS = 20
 KINDS = {"convolutions": ("conv",), "matrix products": ("mm", "attention", "linear")}  # parts of operators' names
 
