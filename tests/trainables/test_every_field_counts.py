@@ -15,6 +15,7 @@ NO_NUMBERS = {
     "Arithmetic.micro_batch": "memory alone: the gradient is that of the whole batch, to rounding",
     "Arithmetic.compile": "speed alone",
     "Arithmetic.activation_checkpointing": "memory alone: see test_activation_checkpointing",
+    "Arithmetic.parallel": "memory alone: see test_shards",
     "Arithmetic.deterministic": "which algorithms a GPU may use: see test_determinism",
     "Evaluation.compile": "speed alone",
     "Evaluation.batch_size": "memory alone: an image is the same in any batch, to rounding",
