@@ -14,7 +14,6 @@ from trainables.files.storage import place
 from trainables.recipe import keep_recipe
 from trainables.stages.stage import Stage
 from trainables.training import checkpoint
-from trainables.training.resume import forget_training
 
 _NAME = "reused.json"
 _WAY_OUT = "delete it; it says only what was reused"
@@ -30,6 +29,8 @@ class StageStore:
 
     def take(self, stage: Stage) -> None:
         """Wait for whoever trains the stage, and put what is kept of it into its folder."""
+        from trainables.training.resume import forget_training  # loads torch
+
         if self._store is None:
             return
         self._lock = self._store.lock(stage.key)
