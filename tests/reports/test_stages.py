@@ -70,6 +70,8 @@ def test_the_page_begins_with_what_is_confirmed() -> None:
              "<h2>Trials")
     places = [body.index(text) for text in order]
     assert places == sorted(places)
+    table = body.split('<table id="trials">')[1].split("</table>")[0]
+    assert '<th class="text">stage</th><th>seed</th>' in table and '<td class="text">confirm</td>' in table
 
 
 def test_a_stage_that_is_just_beginning_has_a_page() -> None:
