@@ -224,9 +224,13 @@ class StudyResults:
         found = [Candidate(tuple(trials.values()), seeds if isinstance(seeds, int) else len(seeds)) for trials in by_values.values()]
         return sorted(found, key=lambda c: (not c.complete, sign * c.mean(name, self.metric)))
 
+    @cached_property
+    def _candidate_of(self) -> dict[int, Candidate]:
+        return {trial.number: candidate for candidate in self.candidates for trial in candidate.trials}
+
     def score(self, trial: TrialResult, name: str) -> float:
         """A metric of a trial, or of the candidate that it stands for."""
-        candidate = next((c for c in self.candidates if trial in c.trials), None)
+        candidate = self._candidate_of.get(trial.number)
         return candidate.mean(name, self.metric) if candidate else trial.measured(name, self.metric)
 
     def within_bounds(self, trial: TrialResult) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,9 @@ from orchestrator.records.folders import StudyFolder, TrialFolder
 from search_spaces.study import Study
 from trainables.stages.composition import total_images
 from trainables.training import metrics_log
+
+if TYPE_CHECKING:
+    from orchestrator.search.history import History
 
 _STAGES = {"running": "training", "completed": "completed", "stopped": "stopped early", "failed": "failed", "infeasible": "infeasible"}
 _ENDED = set(_STAGES.values()) - {"training"}
@@ -77,14 +81,15 @@ def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str
     best = min(swept, key=lambda s: s.score or 0.0, default=None)
     state = 'running' if folder.is_held else 'not running'
     wanted, of_seeds = study.trials_wanted, ""
-    if study.search_seeds:
-        wanted, of_seeds = _proposals(folder, study, found)
+    history = _history(folder) if study.search_seeds or study.chain else None
+    if history and study.search_seeds:
+        wanted, of_seeds = _proposals(history, study, found)
     parts = [f"study {folder.root.name}: {state}", f"{ended} of {wanted} trials ended"]
     infeasible = sum(s.stage == _STAGES["infeasible"] for s in found)
     if infeasible:
         parts.append(f"{infeasible} of them infeasible")
-    if study.chain:
-        parts.append(_stages(folder, study))
+    if history and study.chain:
+        parts.append(_stages(history, folder, study))
     if of_seeds:
         parts.append(of_seeds)
     elif best:
@@ -98,14 +103,19 @@ def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str
     return ", ".join(parts)
 
 
-def _proposals(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> tuple[int, str]:
+def _history(folder: StudyFolder) -> History:
+    from orchestrator.search.search_log import read_history  # loads Optuna
+
+    return read_history(folder)
+
+
+def _proposals(history: History, study: Study, found: list[TrialStatus]) -> tuple[int, str]:
     """(trials that will be run at most, what the proposals have come to) of a search with several seeds."""
-    from orchestrator.search.search_log import read_history
     from orchestrator.search.seeds import Seeds
     from orchestrator.search.verdicts import COMPLETE
     from trainables.metrics.means import mean_score
 
-    history, seeds, scores = read_history(folder), Seeds(study), {s.number: s.score for s in found}
+    seeds, scores = Seeds(study), {s.number: s.score for s in found}
     whole = [p for p, verdict in seeds.verdicts(history).items() if verdict.state == COMPLETE and verdict.feasible]
     means = {p: mean_score(study.metric, [scores.get(n) or 0.0 for n in history.trials_of[p]]) for p in whole}
     dropped = f", {len(history.dropped)} dropped" if history.dropped else ""
@@ -117,13 +127,10 @@ def _proposals(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> t
     return study.trials_wanted - seeds.spared(history, history.verdicts), text
 
 
-def _stages(folder: StudyFolder, study: Study) -> str:
+def _stages(history: History, folder: StudyFolder, study: Study) -> str:
     """How far each stage of the chain is."""
-    from orchestrator.search.search_log import read_history
-
-    history, chain = read_history(folder), study.chain
     begun, parts = {stage.name: stage for stage in history.stages}, []
-    for name in chain.stages if chain else ():
+    for name in study.chain.stages if study.chain else ():
         stage = begun.get(name)
         if stage is None:
             parts.append(f"{name}: not begun")

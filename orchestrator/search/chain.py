@@ -16,8 +16,7 @@ from trainables.errors import ConfigError
 
 def chain_begun(study: Study, history: History) -> bool:
     """Whether every trial of every stage has begun."""
-    wanted = study.chain.stages if study.chain else ()
-    return len(history.stages) == len(wanted) and len(history.staged) == sum(len(stage.trials) for stage in history.stages)
+    return len(history.stages) == len(_wanted(study)) and chain_so_far_begun(history)
 
 
 def next_of_chain(view: OptunaView, number: int, history: History) -> Iterator[dict[str, Any]]:
@@ -25,7 +24,7 @@ def next_of_chain(view: OptunaView, number: int, history: History) -> Iterator[d
 
     Each entry is to be taken into the history before the next is asked for.
     """
-    wanted = view.study.chain.stages if view.study.chain else ()
+    wanted = _wanted(view.study)
     while chain_so_far_begun(history):
         if len(history.stages) == len(wanted):
             return
@@ -36,6 +35,10 @@ def next_of_chain(view: OptunaView, number: int, history: History) -> Iterator[d
 def chain_so_far_begun(history: History) -> bool:
     """Whether every trial of the stages that are laid out has begun."""
     return len(history.staged) == sum(len(stage.trials) for stage in history.stages)
+
+
+def _wanted(study: Study) -> tuple[str, ...]:
+    return study.chain.stages if study.chain else ()
 
 
 def _laid_out(view: OptunaView, name: str, number: int, history: History) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class SearchLog:
         self._log = LineLog(folder.search_log, way_out, generation)
         self.events = self._log.read()
         self.history = History(self.events)
-        unknown = [trial.number for trial in folder.trials() if trial.number not in self.history.numbers]
+        known = set(self.history.numbers)
+        unknown = [trial.number for trial in folder.trials() if trial.number not in known]
         if unknown:
             raise UserError(f"{folder.search_log}: knows nothing of trial {unknown[0]}, which has been run: entries are lost; {way_out}")
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.ema.classical_average import ClassicalAverage
+from trainables.ema.tracked import Tracked
 
 
-class ClassicalEmas:
+class ClassicalEmas(Tracked[str]):
     """One average per baseline; call `update` after each optimiser step."""
 
     def __init__(self, module: nn.Module, settings: Sequence[ClassicalAverage]) -> None:
-        self._parameters: list[Tensor] = list(module.parameters())
+        super().__init__(module, [average.name for average in settings])
         self._settings = settings
-        self.averages: dict[str, list[Tensor]] = {s.name: [p.detach().clone() for p in self._parameters] for s in settings}
-
-    def share_out(self, parameters: list[Tensor], part: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Go on with a part of each parameter, and the same part of its averages."""
-        self.averages = {
-            name: [part(tensor, p) for tensor, p in zip(tensors, self._parameters, strict=True)] for name, tensors in self.averages.items()
-        }
-        self._parameters = parameters
 
     @torch.no_grad()
     def update(self, images: int, step: int) -> None:

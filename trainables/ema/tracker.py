@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.ema.profile import sigma_rel_to_gamma
+from trainables.ema.tracked import Tracked
 
 
-class PowerEma:
+class PowerEma(Tracked[float]):
     """One average per width; call `update` after each optimiser step. Buffers are copied, not averaged."""
 
     def __init__(self, module: nn.Module, sigma_rels: tuple[float, ...]) -> None:
-        self._parameters: list[Tensor] = list(module.parameters())
+        super().__init__(module, sigma_rels)
         self._exponents = {s: float(sigma_rel_to_gamma(s)) + 1.0 for s in sigma_rels}
-        self.averages: dict[float, list[Tensor]] = {
-            s: [p.detach().clone() for p in self._parameters] for s in sigma_rels
-        }
-
-    def share_out(self, parameters: list[Tensor], part: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Go on with a part of each parameter, and the same part of its averages."""
-        self.averages = {
-            name: [part(tensor, p) for tensor, p in zip(tensors, self._parameters, strict=True)] for name, tensors in self.averages.items()
-        }
-        self._parameters = parameters
 
     @torch.no_grad()
     def update(self, images: int, step: int) -> None:

@@ -12,11 +12,10 @@ from orchestrator.records.folders import StudyFolder
 from orchestrator.records.stages import stages
 from orchestrator.search.history import History
 from orchestrator.search.replay import replay_search
-from orchestrator.search.search_log import SearchLog
 from orchestrator.search.verdicts import COMPLETE, FAILED, Verdict
 from search_spaces.stages import stage_design
 from search_spaces.study import Study
-from tests.orchestrator.search.test_search import SPACE, Session, study_of
+from tests.orchestrator.search.test_search import SPACE, Session, study_of, torn_log
 from tests.orchestrator.search.test_seeds import final
 from trainables.errors import ConfigError, UserError
 
@@ -62,9 +61,7 @@ def test_a_chain_goes_on_after_a_kill_at_any_entry_of_the_log(tmp_path: Path) ->
     lines = StudyFolder(tmp_path / "whole").search_log.read_text().splitlines(keepends=True)
     for kept in range(8, len(lines), 5):
         folder = tmp_path / f"cut-{kept}"
-        folder.mkdir()
-        StudyFolder(folder).search_log.write_text("".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
-        known = SearchLog(StudyFolder(folder)).history
+        known = torn_log(folder, lines, kept)
         last = max(known.numbers)
         resumed = Session(study, folder, {n: v for n, v in unbroken.verdicts.items() if n < last or n in known.verdicts})
         before = len(resumed.verdicts)

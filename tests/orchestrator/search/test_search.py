@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from orchestrator.records.definition import Definition
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord
 from orchestrator.search import history as events
+from orchestrator.search.history import History
 from orchestrator.search.optuna_copy import OptunaCopy
 from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.replay import replay_search
@@ -192,6 +193,13 @@ def test_an_earlier_study_is_learnt_from(tmp_path: Path) -> None:
         learnt_from(other, earlier, ended_trials(session))
 
 
+def torn_log(folder: Path, lines: list[str], kept: int) -> History:
+    """A new folder with so many lines of a log and half of the next; what is known of it."""
+    folder.mkdir()
+    StudyFolder(folder).search_log.write_text("".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
+    return SearchLog(StudyFolder(folder)).history
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s if isinstance(s, str) else s["kind"])
 def test_a_kill_after_any_entry_of_the_log_changes_no_proposal(sampler, tmp_path: Path) -> None:
     point = {"weighting.gamma": 5.0, "optimiser.lr": 0.02}
@@ -201,10 +209,7 @@ def test_a_kill_after_any_entry_of_the_log_changes_no_proposal(sampler, tmp_path
     lines = StudyFolder(tmp_path / "whole").search_log.read_text().splitlines(keepends=True)
     for kept in range(0, len(lines), 3):
         folder = tmp_path / f"cut-{kept}"
-        folder.mkdir()
-        torn = lines[kept][: len(lines[kept]) // 2]
-        StudyFolder(folder).search_log.write_text("".join(lines[:kept]) + torn)
-        known = SearchLog(StudyFolder(folder)).history
+        known = torn_log(folder, lines, kept)
         ended = {n: v for n, v in whole.verdicts.items() if n in known.proposals and (n < len(known.proposals) - 1 or n in known.verdicts)}
         resumed = Session(study, folder, ended)
         proposed = [known.proposals[n].values for n in sorted(ended)] + resumed.run(20)
@@ -218,12 +223,14 @@ def stopping_study(order: str, at_once: int) -> Study:
 
 
 class Race(Session):
-    """Trials of several reports each, in an arbitrary order of events."""
+    """Trials of two reports each, in an arbitrary order of events."""
+
+    final = staticmethod(score)  # of a trial's values
 
     def race(self, study: Study, rng, kill_after: int = 10**9) -> bool:
         """Whether the search came to its end before the kill."""
         running: dict[int, dict] = {}
-        for event in range(10**6):
+        for event in range(10**5):
             if event >= kill_after:
                 return False
             if len(running) < study.compute.concurrent_trials:
@@ -232,17 +239,18 @@ class Race(Session):
                     running[proposal["number"]] = {**proposal, "images": proposal["decided"]}
                     continue
                 if not running:
-                    assert proposal == Searcher.FINISHED
+                    assert proposal == Searcher.FINISHED and self.search.done
                     return True
             number = sorted(running)[rng.integers(len(running))]
             trial = running[number]
-            curve = [score(trial["values"]) + 300 / images for images in (128, 256)]
-            trial["images"] += 128
+            curve = [self.final(trial["values"]) + 300 / images for images in (128, 256)]
+            trial["images"] = min(trial["images"] + 128, 256)
             stops = self.search.report(number, trial["images"], curve[trial["images"] // 128 - 1])
             if stops or trial["images"] == 256:
-                state = STOPPED if stops and trial["images"] < 256 else COMPLETE
+                whole = trial["images"] == 256
                 reported = tuple(zip((128, 256), curve, strict=True))[: trial["images"] // 128]
-                self.verdicts[number] = Verdict(state, (score(trial["values"]),) if state == COMPLETE else None, (), reported)
+                scores = (self.final(trial["values"]),) if whole else None
+                self.verdicts[number] = Verdict(COMPLETE if whole else STOPPED, scores, (), reported)
                 del running[number]
         raise AssertionError("endless")
 

@@ -17,7 +17,7 @@ from orchestrator.search.search_log import SearchLog
 from orchestrator.search.seeds import Seeds
 from orchestrator.search.verdicts import COMPLETE, FAILED, STOPPED, Verdict
 from search_spaces.study import Study
-from tests.orchestrator.search.test_search import Session, score, study_of
+from tests.orchestrator.search.test_search import Race, Session, score, study_of, torn_log
 from trainables.errors import ConfigError
 from trainables.metrics.means import mean_score
 from trainables.randomness import normal
@@ -36,34 +36,10 @@ def final(values: dict) -> float:
     return math.exp(score(values) + 0.2 * values["seed"] + 0.1 * error)
 
 
-class Run(Session):
-    """Trials of two reports each, in an arbitrary order of events."""
+class Run(Race):
+    """On seeds."""
 
-    def go(self, study: Study, rng, kill_after: int = 10**9) -> bool:
-        """Whether the search came to its end before the kill."""
-        running: dict[int, dict] = {}
-        for event in range(10**5):
-            if event >= kill_after:
-                return False
-            if len(running) < study.compute.concurrent_trials:
-                proposal = self.search.suggest(f"t{event}")
-                if isinstance(proposal, dict):
-                    running[proposal["number"]] = {**proposal, "images": proposal["decided"]}
-                    continue
-                if not running:
-                    assert proposal == Searcher.FINISHED and self.search.done
-                    return True
-            number = sorted(running)[rng.integers(len(running))]
-            trial = running[number]
-            curve = [final(trial["values"]) + 300 / images for images in (128, 256)]
-            trial["images"] = min(trial["images"] + 128, 256)
-            stops = self.search.report(number, trial["images"], curve[trial["images"] // 128 - 1])
-            if stops or trial["images"] == 256:
-                whole = trial["images"] == 256
-                reported = tuple(zip((128, 256), curve, strict=True))[: trial["images"] // 128]
-                self.verdicts[number] = Verdict(COMPLETE if whole else STOPPED, (final(trial["values"]),) if whole else None, (), reported)
-                del running[number]
-        raise AssertionError("endless")
+    final = staticmethod(final)
 
 
 def outcome(session: Session) -> list:
@@ -74,7 +50,7 @@ def outcome(session: Session) -> list:
 def test_each_proposal_is_trained_on_every_seed_and_its_mean_log_score_is_told(tmp_path: Path) -> None:
     study = seeded_study(drop_hopeless=False)
     session = Run(study, tmp_path)
-    assert session.go(study, np.random.default_rng(0))
+    assert session.race(study, np.random.default_rng(0))
     session.search.tell_all()
     history, told = session.log.history, OptunaView(study).in_memory(session.log.history).get_trials()
     assert len(told) == 6 and len(history.trials) == 18 == study.trials_wanted and [t.state for t in told] == [COMPLETE] * 6
@@ -91,7 +67,7 @@ def test_a_search_with_seeds_goes_on_after_kills_at_any_moment_and_can_be_replay
     for seed in range(3):
         rng = np.random.default_rng(seed)
         verdicts: dict[int, Verdict] = {}
-        while not (session := Run(study, tmp_path / str(seed), verdicts)).go(study, rng, int(rng.integers(4, 25)) if seed else 10**9):
+        while not (session := Run(study, tmp_path / str(seed), verdicts)).race(study, rng, int(rng.integers(4, 25)) if seed else 10**9):
             pass
         session.search.tell_all()
         assert not replay_search(study, SearchLog(StudyFolder(tmp_path / str(seed))).events).differences
@@ -106,24 +82,22 @@ def test_a_search_with_seeds_goes_on_after_kills_at_any_moment_and_can_be_replay
 def test_a_kill_after_any_entry_of_the_log_changes_no_trial(tmp_path: Path) -> None:
     study = seeded_study(stopping=True, trials=6)
     whole = Run(study, tmp_path / "whole")
-    whole.go(study, np.random.default_rng(0))
+    whole.race(study, np.random.default_rng(0))
     lines = StudyFolder(tmp_path / "whole").search_log.read_text().splitlines(keepends=True)
     for kept in range(1, len(lines), 7):
         folder = tmp_path / f"cut-{kept}"
-        folder.mkdir()
-        StudyFolder(folder).search_log.write_text("".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
-        known = SearchLog(StudyFolder(folder)).history
+        known = torn_log(folder, lines, kept)
         last = len(known.trials) - 1  # was being trained; the one before it may have been swept in the meantime
         ended = {n: v for n, v in whole.verdicts.items() if n < last or n in known.verdicts}
         resumed = Run(study, folder, dict(ended))
-        resumed.go(study, np.random.default_rng(kept))
+        resumed.race(study, np.random.default_rng(kept))
         assert outcome(resumed) == outcome(whole)
 
 
 def test_early_stopping_acts_on_the_first_seed_alone(tmp_path: Path) -> None:
     study = seeded_study(stopping=True, trials=9, drop_hopeless=False)
     session = Run(study, tmp_path)
-    session.go(study, np.random.default_rng(0))
+    session.race(study, np.random.default_rng(0))
     session.search.tell_all()
     history = session.log.history
     stopped = [p for p, v in Seeds(study).verdicts(history).items() if v.state == STOPPED]
@@ -135,7 +109,7 @@ def test_early_stopping_acts_on_the_first_seed_alone(tmp_path: Path) -> None:
 def test_what_is_hopeless_after_its_first_seeds_gets_no_further_ones(tmp_path: Path) -> None:
     study = seeded_study(trials=12)
     session = Run(study, tmp_path)
-    session.go(study, np.random.default_rng(0))
+    session.race(study, np.random.default_rng(0))
     session.search.tell_all()
     history, found = session.log.history, Seeds(study).verdicts(session.log.history)
     assert history.dropped and all(len(history.trials_of[p]) < 3 and found[p].state == STOPPED for p in history.dropped)
