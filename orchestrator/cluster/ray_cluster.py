@@ -7,17 +7,16 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from filelock import FileLock, Timeout
 
+from orchestrator.cluster.turns import one_start_at_a_time, place_on_this_machine
 from trainables.errors import UserError
 from trainables.files.storage import is_local
 
@@ -79,52 +78,50 @@ def ray_cluster(compute: Compute, address: str | None, note: Callable[[str], Non
     if ray.is_initialized():  # a test session, or a notebook, that has its own
         yield RayProcesses()
         return
-    on_terminate = signal.getsignal(signal.SIGTERM)
     elsewhere = bool(address) and address != "local"
-    if address and elsewhere:
-        _knock(address)
+    with nullcontext() if elsewhere else place_on_this_machine(note):
+        on_terminate = signal.getsignal(signal.SIGTERM)
+        if address and elsewhere:
+            _join(address)
+        else:
+            _start(compute, note)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _unreachable(address, error) from None
-    else:
-        with one_start_at_a_time(note):
-            note("starting Ray (about 10 s)")
-            ray.init(
-                "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
-                num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
-                logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
-            )  # workers inherit our environment
-    try:
-        _check_resources(compute, ray.cluster_resources())
-    except UserError:
-        ray.shutdown()
-        raise
-    # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
-    signal.signal(signal.SIGTERM, on_terminate)
-    started = [] if elsewhere else psutil.Process().children()
-    processes, over = RayProcesses(tuple(p for p in started if p.name() in ("raylet", "gcs_server"))), threading.Event()
-    threading.Thread(target=_watch, args=(processes, over), daemon=True).start()
-    try:
-        yield processes
-    finally:
-        ray.shutdown()
-        over.set()
+            _check_resources(compute, ray.cluster_resources())
+        except UserError:
+            ray.shutdown()
+            raise
+        # Ray's own SIGTERM handler ends the process on the spot; ours lets the study stop cleanly.
+        signal.signal(signal.SIGTERM, on_terminate)
+        started = [] if elsewhere else psutil.Process().children()
+        processes, over = RayProcesses(tuple(p for p in started if p.name() in ("raylet", "gcs_server"))), threading.Event()
+        threading.Thread(target=_watch, args=(processes, over), daemon=True).start()
+        try:
+            yield processes
+        finally:
+            ray.shutdown()
+            over.set()
 
 
-@contextmanager
-def one_start_at_a_time(note: Callable[[str], None], patience: float = 30.0) -> Iterator[None]:
-    """Starts of Ray on this machine follow each other: many at once run into Ray's time limits."""
-    lock = FileLock(Path(tempfile.gettempdir()) / f"snrlab-ray-{os.getuid()}.lock")
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            note("waiting for other studies on this machine, which are starting Ray")
+def _join(address: str) -> None:
+    import ray
+
+    _knock(address)
     try:
-        yield
-    finally:
-        lock.release()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": _worker_environment()})
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _unreachable(address, error) from None
+
+
+def _start(compute: Compute, note: Callable[[str], None]) -> None:
+    import ray
+
+    with one_start_at_a_time(note):
+        note("starting Ray (about 10 s)")
+        ray.init(
+            "local",  # without it, Ray would join RAY_ADDRESS or the cluster that `ray start` has left here
+            num_cpus=max(int(resources_needed(compute)["CPU"]), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
+            logging_level=logging.ERROR, object_store_memory=_OBJECT_STORE_BYTES,
+        )  # workers inherit our environment
 
 
 def cluster_not_used() -> str:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.cluster.ray_cluster import cluster_not_used, one_start_at_a_time
+from orchestrator.cluster.ray_cluster import cluster_not_used
 
 SCRIPT = """
 from orchestrator.cluster.ray_cluster import prepare_environment, ray_cluster
@@ -47,24 +46,6 @@ def test_a_cluster_that_is_not_used_is_named_with_the_way_to_use_it(monkeypatch:
     assert "RAY_ADDRESS" in cluster_not_used() and "--address 10.0.0.2:6379" in cluster_not_used()
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert cluster_not_used() == ""
-
-
-def test_who_waits_for_another_start_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    said: list[str] = []
-    first, second = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with one_start_at_a_time(said.append):
-            first.set()
-            second.wait(10)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    first.wait(10)
-    with one_start_at_a_time(lambda text: (said.append(text), second.set())[0], patience=0.1):
-        assert said and set(said) == {"waiting for other studies on this machine, which are starting Ray"}
-    holder.join()
 
 
 def test_an_address_in_the_environment_is_not_joined() -> None:
