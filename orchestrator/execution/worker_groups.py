@@ -6,6 +6,7 @@ through the dispatcher; the next trial's first step follows the last one's end w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -21,6 +22,7 @@ from ray.actor import ActorHandle
 
 from orchestrator.cluster.ray_cluster import ray_storage
 from orchestrator.execution.dispatcher import Assignment, Message
+from orchestrator.execution.stage_tasks import StageTasks
 from orchestrator.records import events, provenance
 from orchestrator.records.stage_store import StageStore
 from search_spaces.study import Compute
@@ -61,12 +63,13 @@ class InProcessGroup:
 
         choose_workspace()
         torch.set_num_threads(compute.cpus_per_worker)
-        self._serial = -1
+        self._compute, self._serial = compute, -1
         self._messages: Iterator[Message] = iter(())
 
     def assign(self, recipe_json: str, folder: Path, cache: Path, store: Path | None) -> None:
         self._serial += 1
-        self._messages = _train(Assignment(self._serial, recipe_json, str(folder), str(cache), str(store or "")), None, lambda: None)
+        assignment = Assignment(self._serial, recipe_json, str(folder), str(cache), str(store or ""))
+        self._messages = _train(assignment, None, _nothing, self._compute)
 
     def next_message(self) -> Message:
         return next(self._messages)
@@ -149,7 +152,7 @@ class TrainGroup:
             resources["GPU"] = compute.gpus_per_worker
         return TorchTrainer(
             _work,
-            train_loop_config={"dispatcher": self._dispatcher, "group": self._name, "threads": compute.cpus_per_worker},
+            train_loop_config={"dispatcher": self._dispatcher, "group": self._name, "compute": compute},
             scaling_config=ScalingConfig(
                 num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
             ),
@@ -169,48 +172,65 @@ def _work(config: dict[str, Any]) -> None:
     from trainables.training.ranks import Ranks
 
     choose_workspace()
-    torch.set_num_threads(config["threads"])
+    compute: Compute = config["compute"]
+    torch.set_num_threads(compute.cpus_per_worker)
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     dispatcher, group = config["dispatcher"], config["group"]
     ray.get(dispatcher.join.remote(group, ranks.rank, ray.get_runtime_context().current_actor))
-    pulse = _Pulse(lambda: dispatcher.pulse.remote(group))
+    pulse = _Pulse(dispatcher, group)
     last = -1
     while (assignment := ray.get(dispatcher.next_assignment.remote(group, last))) is not None:
         last = assignment.serial
-        for message in _train(assignment, ranks, pulse):
+        for message in _train(assignment, ranks, pulse, compute):
             if not ray.get(dispatcher.report.remote(group, ranks.rank, message)):
                 break
 
 
 class _Pulse:
-    """Says that a worker is at work, every few seconds while it is."""
+    """Says that a worker of a group is at work, every few seconds while it is."""
 
-    def __init__(self, say: Callable[[], object]) -> None:
-        self._say, self._again = say, 0.0
+    def __init__(self, dispatcher: ActorHandle, group: str) -> None:
+        self._dispatcher, self._group, self._again = dispatcher, group, 0.0
 
     def __call__(self) -> None:
         if time.monotonic() > self._again:
             self._again = time.monotonic() + _SECONDS_BETWEEN_PULSES
-            self._say()
+            self._dispatcher.pulse.remote(self._group)
 
 
-def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None]) -> Iterator[Message]:
+def _nothing() -> None:
+    """Nobody waits for a sign of life."""
+
+
+@contextlib.contextmanager
+def _store(
+    assignment: Assignment, folder: Path, cache: Path, alone: bool, pulse: Callable[[], None], compute: Compute
+) -> Iterator[StageStore]:
+    """What trials share; where one process trains, tasks may train along with it."""
+    if not assignment.store or not alone or not ray.is_initialized():
+        yield StageStore(assignment.store, folder, pulse=pulse)
+        return
+    with contextlib.closing(StageTasks(compute, folder, cache, assignment.store, pulse)) as tasks:
+        yield StageStore(assignment.store, folder, tasks, pulse)
+
+
+def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None], compute: Compute) -> Iterator[Message]:
     """Train an assignment; what goes wrong with one recipe is told, and does not cost the group."""
     from trainables.stages.run import train_stages
     from trainables.training.loop import train
 
     try:
         recipe = make_recipe(json.loads(assignment.recipe_json))
-        folder = place(assignment.folder)
-        with events.warnings_noted(folder):
-            note = partial(provenance.write, folder, recipe, place(assignment.cache))
+        folder, cache, alone = place(assignment.folder), place(assignment.cache), ranks is None or ranks.world == 1
+        with events.warnings_noted(folder), _store(assignment, folder, cache, alone, pulse, compute) as store:
+            note = partial(provenance.write, folder, recipe, cache)
             if ranks is None:
                 note()
             else:
                 ranks.together(note if ranks.rank == 0 else lambda: None)
-            run = partial(train_stages, store=StageStore(assignment.store, folder)) if recipe.in_stages else partial(train, recall=True)
-            for progress in run(recipe, folder, place(assignment.cache), ranks, pulse):
+            run = partial(train_stages, store=store) if recipe.in_stages else partial(train, recall=True)
+            for progress in run(recipe, folder, cache, ranks, pulse):
                 yield Message(assignment.serial, progress)
     except (UserError, TrainingFailed) as error:
         yield Message(assignment.serial, failure=str(error))

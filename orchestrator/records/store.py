@@ -1,7 +1,8 @@
 """Results of training, by the content of what made them: what one trial has trained, no other trains again.
 
     store/<stage key>/   checkpoint, metrics, snapshots of the furthest run with this recipe, whatever its length
-    store/<stage key>.lock
+    store/losses/<key>.json   the loss of a candidate of a proxy search
+    store/<key>.lock
 
 A stage key (`trainables/stage_key.py`) says nothing of the length, so that a longer run goes on from a shorter one.  Files are hard
 links to those of the trial (copies on another disk or in remote storage), which are replaced and never changed, so that keeping
@@ -12,6 +13,7 @@ that is damaged is dropped, and the training is done again.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +22,13 @@ from pathlib import Path
 from filelock import Timeout
 
 from orchestrator.records.locks import Lock, lock_at
-from trainables.errors import UserError
+from trainables.errors import Damaged, UserError
 from trainables.files import document
 from trainables.files.storage import copy_file, remove_tree
 from trainables.recipe import Recipe, make_recipe
 from trainables.training import checkpoint, metrics_log
 
-_ENTRY, _SNAPSHOTS = "entry.json", "snapshots"
+_ENTRY, _SNAPSHOTS, _LOSSES = "entry.json", "snapshots", "losses"
 _WAY_OUT = "snrlab store gc removes it"
 
 
@@ -115,6 +117,18 @@ class Store:
         document.write(final / _ENTRY, {"images": images, "kept": time.time(), "study": study, "trial": trial,
                                         "recipe": recipe.model_dump(mode="json")})
 
+    def loss(self, key: str) -> float | None:
+        """Of a candidate of a proxy search, NaN where it has none; None where it is not kept, or damaged."""
+        try:
+            loss = document.read(self._loss(key), _WAY_OUT)["loss"]
+        except (Damaged, KeyError):
+            return None
+        return math.nan if loss is None else float(loss)
+
+    def keep_loss(self, key: str, loss: float) -> None:
+        """Keep a candidate's loss; what is not finite is kept as none."""
+        document.write(self._loss(key), {"loss": loss if math.isfinite(loss) else None})
+
     def entries(self) -> list[Entry]:
         """By age, the oldest first."""
         found = [self._entry(path.parent.name) for path in self.root.glob(f"*/{_ENTRY}")]
@@ -125,6 +139,7 @@ class Store:
         gone = [entry for entry in self.entries() if unused(entry)]
         for entry in gone:
             self._drop(entry)
+        remove_tree(self.root / _LOSSES)  # which trials keep, too
         for left in self.root.iterdir() if self.root.exists() else ():
             if left.is_dir() and not left.name.endswith(".lock") and self._entry(left.name) is None and not self._is_being_made(left.name):
                 remove_tree(left)
@@ -133,6 +148,9 @@ class Store:
     def verify(self) -> dict[Entry, list[str]]:
         """Damaged files of each entry that has some: checkpoint, metrics, every stored average; or what is wrong."""
         return {entry: damaged for entry in self.entries() if (damaged := self._damaged(entry))}
+
+    def _loss(self, key: str) -> Path:
+        return self.root / _LOSSES / f"{key}.json"
 
     def _damaged(self, entry: Entry) -> list[str]:
         from trainables.ema.snapshots import list_snapshots

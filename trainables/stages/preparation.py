@@ -24,7 +24,7 @@ from trainables.stage_key import stage_key
 from trainables.stages.composition import Group, base_recipe, expert_recipe, experts_of, groups_of
 from trainables.stages.level_losses import loss_curve
 from trainables.stages.recovery import searched_widths
-from trainables.stages.stage import BASE, Expert, ExpertPlan, read_plan, write_plan
+from trainables.stages.stage import BASE, Expert, ExpertPlan, NoStore, Store, read_plan, write_plan
 from trainables.stages.weights import averaged_denoiser
 from trainables.start import Start
 from trainables.timesteps.independent import Independent
@@ -34,7 +34,8 @@ from trainables.training.ranks import Ranks
 
 
 def prepare_experts(
-    recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None, pulse: Callable[[], None] = lambda: None
+    recipe: Recipe, folder: Path, cache: Path, ranks: Ranks | None = None, pulse: Callable[[], None] = lambda: None,
+    store: Store | None = None,
 ) -> ExpertPlan:
     """Plan the experts of the base trained in `folder`/base, and write the weights that each begins from.
 
@@ -46,7 +47,7 @@ def prepare_experts(
     known = _known(recipe, folder, base_key)
     if known:
         return known
-    made = _Preparation(recipe, folder, cache, ranks, base_key, pulse)
+    made = _Preparation(recipe, folder, cache, ranks, base_key, pulse, store or NoStore())
     plan = made.plan()
     write_plan(folder, plan)
     return plan
@@ -67,8 +68,9 @@ def _known(recipe: Recipe, folder: Path, base_key: str) -> ExpertPlan | None:
 
 
 class _Preparation:
-    def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, base_key: str, pulse: Callable[[], None]) -> None:
-        self._recipe, self._folder, self._cache, self._ranks, self._pulse = recipe, folder, cache, ranks, pulse
+    def __init__(self, recipe: Recipe, folder: Path, cache: Path, ranks: Ranks, base_key: str, pulse: Callable[[], None],
+                 store: Store) -> None:
+        self._recipe, self._folder, self._cache, self._ranks, self._pulse, self._store = recipe, folder, cache, ranks, pulse, store
         self._base_key, self._base = base_key, base_recipe(recipe)
         self._experts = experts_of(recipe)
         self._data: ImageData = recipe.data.load(cache, pulse)
@@ -128,7 +130,7 @@ class _Preparation:
         proxy = settings.proxy or Proxy()
         searched = searched_widths(
             proxy, self._macs, budget, found, settings.multiple, lambda widths: self._begin(group, self._best_units(widths, found)), folder,
-            self._cache, self._ranks, sorted(self._memory, key=lambda row: row.score or 0.0), self._pulse,
+            self._cache, self._ranks, self._store, sorted(self._memory, key=lambda row: row.score or 0.0), self._pulse,
         )
         self._memory += [row for row in searched.rows if row.score is not None]
         return searched.best.widths

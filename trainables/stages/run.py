@@ -64,21 +64,22 @@ def train_stages(
         if recipe.experts is None:
             return
         if first:
-            prepare_experts(recipe, folder, cache, ranks, pulse)
+            prepare_experts(recipe, folder, cache, ranks, pulse, store)
         _wait(ranks)
         plan = read_plan(folder)
         assert plan
-        images = recipe.duration.images
-        for number, expert in enumerate(plan.experts, 1):
-            stage = expert.stage(folder)
-            if first:
-                store.take(stage)
+        images, stages = recipe.duration.images, [expert.stage(folder) for expert in plan.experts]
+        before = {stage.name: checkpoint.images(stage.folder) for stage in stages}
+        if first:
+            store.offer([stage for stage in stages if before[stage.name] < stage.recipe.duration.images])
+        for number, stage in enumerate(stages, 1):
+            elsewhere = store.take(stage) if first else 0
             _wait(ranks)
-            recalled = checkpoint.images(stage.folder) >= expert.recipe.duration.images
             for _ in _train(stage, cache, ranks, pulse, store):
                 pulse()
-            images += expert.recipe.duration.images
+            images += stage.recipe.duration.images
             metrics = joint_report(recipe, folder, cache, plan, number, images, ranks.device, pulse) if first else {}
+            recalled = max(before[stage.name], elsewhere) >= stage.recipe.duration.images
             yield Progress(images, metrics, number == len(plan.experts), recalled)
 
 

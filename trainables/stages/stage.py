@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainables.errors import Damaged
 from trainables.files import document
 from trainables.recipe import Recipe, make_recipe
+
+if TYPE_CHECKING:
+    from trainables.networks.modules.start_file import StartWeights
 
 BASE, GUIDE = "base", "guide"  # folders of stages
 _NAME = "experts.json"
@@ -27,24 +30,51 @@ class Stage:
     key: str
 
 
-class Store(Protocol):
-    """Where stages are kept that several trainings share."""
+@dataclass(frozen=True)
+class Candidate:
+    """Widths that a proxy search tries, as a group's stage that is cut short."""
 
-    def take(self, stage: Stage) -> None:
-        """Called before a stage is trained: may put what was trained of it, as `train` leaves it, into its folder."""
+    recipe: Recipe
+    weights: StartWeights  # which it begins from
+    images: int  # of training before it is scored
+    key: str  # what a store knows its loss by
+
+
+class Store(Protocol):
+    """Where stages are kept that several trainings share, and others who may train along."""
+
+    def take(self, stage: Stage) -> int:
+        """Called before a stage is trained: may put what was trained of it, as `train` leaves it, into its folder.
+
+        Returns how many images of what is in the folder were trained elsewhere.
+        """
 
     def keep(self, stage: Stage) -> None:
         """Called once after each `take`, when a stage's training has come to its end, was stopped, or failed."""
+
+    def offer(self, stages: Sequence[Stage]) -> None:
+        """Called when it is known which stages come next, in this order: others may train them meanwhile, in their folders."""
+
+    def losses(self, candidates: Sequence[Candidate], loss_of: Callable[[Candidate], float]) -> list[float]:
+        """The losses of several candidates, by `loss_of`, here or elsewhere."""
 
 
 class NoStore:
     """Every training stands alone."""
 
-    def take(self, stage: Stage) -> None:
+    def take(self, stage: Stage) -> int:
         """Nothing is there."""
+        return 0
 
     def keep(self, stage: Stage) -> None:
         """Nothing is kept."""
+
+    def offer(self, stages: Sequence[Stage]) -> None:
+        """Nobody trains along."""
+
+    def losses(self, candidates: Sequence[Candidate], loss_of: Callable[[Candidate], float]) -> list[float]:
+        """One after the other."""
+        return [loss_of(candidate) for candidate in candidates]
 
 
 @dataclass(frozen=True)
