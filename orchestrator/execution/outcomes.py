@@ -31,10 +31,15 @@ class Outcomes:
         self.tally = Tally(study.trials_wanted, total_images(study.base_recipe))
         for trial in folder.trials():
             self._recall(trial)
+        self._leave_out_spared()
         self.tally.images_open = max(0, self.tally.trials - self.tally.done) * self.tally.images_per_trial
 
     def conclude(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
         """Count a trial that is over, and make its verdict."""
+        self._count(trial, sweep)
+        self._leave_out_spared()
+
+    def _count(self, trial: TrialFolder, sweep: SweepRecord | None) -> None:
         record = trial.record
         curve = self.curves[trial.number] = self._curve(trial, record)
         verdict = self.verdicts[trial.number] = self.judged.verdict(record, sweep, curve)
@@ -51,8 +56,11 @@ class Outcomes:
             tally.images_open = max(0, tally.images_open - (tally.images_per_trial - best["images"]))
         else:
             tally.failed += 1
+
+    def _leave_out_spared(self) -> None:
+        """Trials that will not be run are not waited for."""
         if self._seeds.several:
-            tally.trials = self._study.trials_wanted - self._seeds.spared(self._history, self.verdicts)
+            self.tally.trials = self._study.trials_wanted - self._seeds.spared(self._history, self.verdicts)
 
     def _rank(self, number: int, verdict: Verdict) -> None:
         """Keep the best score: of a trial, or the mean of a proposal's seeds once all are in."""
@@ -72,10 +80,10 @@ class Outcomes:
         record, sweep = trial.record, trial.sweep
         training = record.training
         if training in ("failed", "infeasible"):
-            self.conclude(trial, None)
+            self._count(trial, None)
         elif training != "running" and sweep and not sweep.error:
             metrics_log.check_rows(trial.root, max(point["images"] for point in sweep.points))
-            self.conclude(trial, sweep)
+            self._count(trial, sweep)
         elif training != "running" and sweep and sweep.damaged:
             forget_training(trial.root)
             trial.drop_sweep()
