@@ -144,6 +144,11 @@ class Study(Settings):
         return len(self.search.points) + math.prod(len(axis.grid(self.grid_points)) for axis in self.space.values())
 
     @property
+    def possible_proposals(self) -> float:
+        """How many proposals that are possible end the search: `search.trials`; a design ends with its last trial alone."""
+        return math.inf if self.design else self.search.trials
+
+    @property
     def trials_wanted(self) -> int:
         """Most trials of the study: all of a design; or those of a search and its chain."""
         return len(self.design_trials) or self.search_trials + sum(self.stage_trials.values())

@@ -156,7 +156,7 @@ class StudySearch(Searcher):
         """Whether no new proposal is wanted."""
         proposed = len(self._history.proposals)
         possible = proposed - len(self._history.impossible_proposals)
-        return possible >= self._study.search.trials or proposed >= self._study.most_proposals
+        return possible >= self._study.possible_proposals or proposed >= self._study.most_proposals
 
     def _next(self) -> int | str | None:
         """A trial that has not been run, or a new one."""

@@ -142,6 +142,20 @@ def test_given_points_of_a_grid_are_counted(tmp_path: Path) -> None:
     assert study.trials_wanted == len(Session(study, tmp_path / "j").run(99)) == 5
 
 
+@pytest.mark.parametrize(("seeds", "broken_off"), [(5, 0), (30, 7), (30, 22)])
+def test_a_design_of_any_size_is_run_to_its_last_trial(seeds: int, broken_off: int, tmp_path: Path) -> None:
+    """`search.trials`, 20 unless it is given, is of searches alone."""
+    design = {"variants": {"base": {}, "slow": {"optimiser.lr": 0.001}}, "seeds": seeds}
+    study = make_study({"name": "s", "base": tiny_fields(), "design": design})
+    session = Session(study, tmp_path)
+    first = session.run(broken_off, lambda _: (0.0,))
+    session = Session(study, tmp_path, session.verdicts)
+    assert not session.search.done
+    proposed = first + session.run(99, lambda _: (0.0,))
+    assert proposed == [dict(trial.values) for trial in study.design_trials] and session.search.done
+    assert len(proposed) == study.trials_wanted == 2 * seeds
+
+
 def ended_trials(session: Session, macs: float = 1.0) -> list[tuple[TrialRecord, SweepRecord]]:
     """Records of a session's trials, as their folders would hold them."""
     found = []
