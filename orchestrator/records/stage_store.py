@@ -121,7 +121,7 @@ class StageStore:
         from trainables.training.resume import forget_training  # loads torch
 
         note = stage.folder / _NAME
-        if 0 < checkpoint.images(stage.folder) < store.images(stage.key) <= stage.recipe.duration.images:
+        if 0 < checkpoint.images(stage.folder) < store.images(stage.key, stage.recipe):
             forget_training(stage.folder)  # a kill has broken it off, and another trial has come farther meanwhile
         if not checkpoint.exists(stage.folder):
             note.unlink(missing_ok=True)  # of a kill before anything was taken

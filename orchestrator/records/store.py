@@ -1,10 +1,11 @@
 """Results of training, by the content of what made them: what one trial has trained, no other trains again.
 
-    store/<stage key>/   checkpoint, metrics, snapshots of the furthest run with this recipe, whatever its length
-    store/losses/<key>.json   the loss of a candidate of a proxy search
+    store/<stage key>/<images>/   checkpoint, metrics, snapshots of a run that has come so far
+    store/losses/<key>.json       the loss of a candidate of a proxy search
     store/<key>.lock
 
-A stage key (`trainables/stage_key.py`) says nothing of the length, so that a longer run goes on from a shorter one.  Files are hard
+A stage key (`trainables/stage_key.py`) says nothing of the length, so that a longer run goes on from a shorter one.  What is kept of a key
+are the whole runs of every length, for those who want no more, and the furthest one that was broken off beyond them.  Files are hard
 links to those of the trial (copies on another disk or in remote storage), which are replaced and never changed, so that keeping
 them costs no space.  An entry counts once its `entry.json` is there, which is written last.  All of it is checked when it is taken; one
 that is damaged is dropped, and the training is done again.
@@ -40,6 +41,7 @@ class Entry:
     images: int
     folder: Path
     kept: float  # when, seconds since 1970
+    whole: bool = False  # whether a run of this length has come to its end
     study: str = ""  # where it was trained; empty for entries of earlier versions
     trial: int = -1
 
@@ -78,8 +80,8 @@ class Store:
         `note` is told of it just before it counts as the folder's own, so that no kill comes between.  A damaged entry is dropped with
         a warning.
         """
-        entry = self._entry(key)
-        if entry is None or entry.images > recipe.duration.images or checkpoint.exists(folder):
+        entry = self._furthest(key, recipe)
+        if entry is None or checkpoint.exists(folder):
             return None
         if damaged := self._damaged(entry):
             logging.getLogger(__name__).warning("%s: damaged in the store, which drops it; training begins at the start", damaged[0])
@@ -95,18 +97,23 @@ class Store:
         copy_file(checkpoint.path(entry.folder), checkpoint.path(folder))  # the last, because it makes the rest count
         return taken
 
-    def images(self, key: str) -> int:
-        """How far what is kept has been trained; 0 where nothing is."""
-        entry = self._entry(key)
+    def images(self, key: str, recipe: Recipe) -> int:
+        """How far what is kept for a recipe has been trained; 0 where nothing is."""
+        entry = self._furthest(key, recipe)
         return entry.images if entry else 0
 
     def keep(self, key: str, recipe: Recipe, folder: Path, study: str, trial: int) -> None:
-        """Keep what a trial has trained, unless as much is kept already, or data or code have changed since the key was made."""
-        images = checkpoint.images(folder)
-        entry = self._entry(key)
-        if not images or checkpoint.stage(folder) != key or (entry and entry.images >= images):
+        """Keep what a trial has trained, unless it is kept already, or data or code have changed since the key was made.
+
+        Where the trial has come to its end, its length is kept beside others; else only what is further than all others.
+        """
+        images, known = checkpoint.images(folder), self._entries(key)
+        whole, furthest = images == recipe.duration.images, max((entry.images for entry in known), default=0)
+        if not images or checkpoint.stage(folder) != key or (images <= furthest and not whole):
             return
-        final = self.root / key
+        if any(entry.images == images and entry.whole for entry in known):
+            return
+        final = self.root / key / str(images)
         (final / _ENTRY).unlink(missing_ok=True)
         remove_tree(final)
         for source in sorted((folder / _SNAPSHOTS).glob("*.safetensors")):
@@ -114,8 +121,11 @@ class Store:
                 copy_file(source, final / _SNAPSHOTS / source.name)
         metrics_log.copy(folder, final)
         copy_file(checkpoint.path(folder), checkpoint.path(final))
-        document.write(final / _ENTRY, {"images": images, "kept": time.time(), "study": study, "trial": trial,
+        document.write(final / _ENTRY, {"images": images, "whole": whole, "kept": time.time(), "study": study, "trial": trial,
                                         "recipe": recipe.model_dump(mode="json")})
+        for entry in known:
+            if not entry.whole and entry.images < images:
+                self._drop(entry)
 
     def loss(self, key: str) -> float | None:
         """Of a candidate of a proxy search, NaN where it has none; None where it is not kept, or damaged."""
@@ -131,7 +141,7 @@ class Store:
 
     def entries(self) -> list[Entry]:
         """By age, the oldest first."""
-        found = [self._entry(path.parent.name) for path in self.root.glob(f"*/{_ENTRY}")]
+        found = [self._entry(path.parent) for path in self.root.glob(f"*/*/{_ENTRY}")]
         return sorted((e for e in found if e), key=lambda e: e.kept)
 
     def collect_garbage(self, unused: Callable[[Entry], bool] = lambda entry: not entry.in_use) -> list[Entry]:
@@ -140,8 +150,10 @@ class Store:
         for entry in gone:
             self._drop(entry)
         remove_tree(self.root / _LOSSES)  # which trials keep, too
-        for left in self.root.iterdir() if self.root.exists() else ():
-            if left.is_dir() and not left.name.endswith(".lock") and self._entry(left.name) is None and not self._is_being_made(left.name):
+        for left in [*self.root.glob("*/*"), *self.root.glob("*")]:
+            key = left.relative_to(self.root).parts[0]
+            kept = self._entries(key) if left.name == key else self._entry(left)
+            if left.is_dir() and not key.endswith(".lock") and not kept and not self._is_being_made(key):
                 remove_tree(left)
         return gone
 
@@ -178,10 +190,20 @@ class Store:
         lock.release()
         return False
 
-    def _entry(self, key: str) -> Entry | None:
-        path = self.root / key / _ENTRY
+    def _furthest(self, key: str, recipe: Recipe) -> Entry | None:
+        """What a recipe's run can go on from; at its own length, only what has the averages of its end."""
+        end, every = recipe.duration.images, recipe.ema.snapshot_every
+        usable = [e for e in self._entries(key) if e.images < end or (e.images == end and (e.whole or end % every == 0))]
+        return max(usable, key=lambda e: e.images, default=None)
+
+    def _entries(self, key: str) -> list[Entry]:
+        found = [self._entry(path.parent) for path in (self.root / key).glob(f"*/{_ENTRY}")]
+        return [entry for entry in found if entry]
+
+    def _entry(self, folder: Path) -> Entry | None:
         try:
-            known = document.read(path, _WAY_OUT)
-            return Entry(key, int(known["images"]), path.parent, float(known["kept"]), known.get("study", ""), known.get("trial", -1))
+            known = document.read(folder / _ENTRY, _WAY_OUT)
+            images, kept = int(known["images"]), float(known["kept"])
+            return Entry(folder.parent.name, images, folder, kept, known["whole"], known["study"], known["trial"])
         except (UserError, ValueError, KeyError):
             return None  # not kept, or damaged: it is computed again

@@ -18,7 +18,7 @@ from trainables.training.loop import train
 
 def recipe_of(images: int, **changes) -> Recipe:
     often = {"ema": {"snapshot_every": 128}, "evaluation": {**tiny_fields()["evaluation"], "every": 128}}
-    return make_recipe(tiny_fields(duration={"images": images, "batch_size": 64}, **often, **changes))
+    return make_recipe(tiny_fields(duration={"images": images, "batch_size": 64}, **{**often, **changes}))
 
 
 def key_of(recipe: Recipe) -> str:
@@ -55,11 +55,45 @@ def test_a_longer_run_goes_on_from_a_shorter_one_with_the_numbers_of_an_unbroken
     list(train(longer, tmp_path / "longer", cache))
     list(train(longer, tmp_path / "unbroken", cache))
     assert vectors(tmp_path / "longer") == vectors(tmp_path / "unbroken")  # without the odd last one of the shorter run
-    store.keep(key_of(longer), longer, tmp_path / "longer", "first", 3)
-    assert [e.images for e in store.entries()] == [512]
-    store.keep(key_of(recipe_of(320)), recipe_of(320), trained, "first", 3)  # shorter: nothing to keep
-    assert [e.images for e in store.entries()] == [512]
-    assert store.take(key_of(recipe_of(320)), recipe_of(320), tmp_path / "shorter") is None  # its end lies before the kept checkpoint
+    store.keep(key_of(longer), longer, tmp_path / "longer", "second", 4)
+    store.keep(key_of(recipe_of(320)), recipe_of(320), trained, "third", 5)  # is kept already
+    assert [(e.images, e.study) for e in store.entries()] == [(320, "first"), (512, "second")]
+    assert store.take(key_of(recipe_of(320)), recipe_of(320), tmp_path / "again") == Taken(320, "first", 3)
+    assert vectors(tmp_path / "again") == vectors(trained)
+
+
+def test_a_run_that_was_broken_off_gives_way_to_a_further_one_and_is_no_whole_run(trained: Path, tmp_path: Path, cache: Path) -> None:
+    store, longer = Store(tmp_path / "store"), recipe_of(512)
+    key = key_of(longer)
+    for images in (256, 384):
+        training = train(longer, tmp_path / "run", cache)
+        while next(training).images < images:
+            pass
+        training.close()
+        store.keep(key, longer, tmp_path / "run", "first", 0)
+        assert [e.images for e in store.entries()] == [images]
+    assert store.images(key, recipe_of(320)) == 0 and store.images(key, recipe_of(384)) == store.images(key, longer) == 384
+    store.keep(key, recipe_of(320), trained, "second", 0)  # shorter, and whole
+    assert sorted(e.images for e in store.entries()) == [320, 384] and store.verify() == {}
+    for _ in train(longer, tmp_path / "run", cache):
+        pass
+    store.keep(key, longer, tmp_path / "run", "first", 0)
+    assert sorted(e.images for e in store.entries()) == [320, 512]
+
+
+def test_what_was_broken_off_is_no_run_of_its_length_where_the_averages_of_its_end_are_missing(tmp_path: Path, cache: Path) -> None:
+    store, often = Store(tmp_path / "store"), {"evaluation": {**tiny_fields()["evaluation"], "every": 64}}
+    longer, shorter = recipe_of(512, **often), recipe_of(192, **often)
+    training = train(longer, tmp_path / "run", cache)
+    while next(training).images < 192:  # averages are stored every 128 images
+        pass
+    training.close()
+    store.keep(key_of(longer), longer, tmp_path / "run", "first", 0)
+    assert store.images(key_of(longer), longer) == 192 and store.take(key_of(shorter), shorter, tmp_path / "shorter") is None
+    list(train(shorter, tmp_path / "shorter", cache))
+    store.keep(key_of(shorter), shorter, tmp_path / "shorter", "second", 0)
+    assert store.take(key_of(shorter), shorter, tmp_path / "other") == Taken(192, "second", 0)
+    assert vectors(tmp_path / "other") == vectors(tmp_path / "shorter")
 
 
 def test_other_recipes_share_nothing(trained: Path, tmp_path: Path) -> None:
@@ -72,8 +106,10 @@ def test_other_recipes_share_nothing(trained: Path, tmp_path: Path) -> None:
 def test_garbage_is_what_no_trial_shares(trained: Path, tmp_path: Path) -> None:
     store, recipe = Store(tmp_path / "store"), recipe_of(320)
     store.keep(key_of(recipe), recipe, trained, "first", 3)
-    (tmp_path / "store" / ".left.1").mkdir()
-    assert store.collect_garbage() == [] and not (tmp_path / "store" / ".left.1").exists()
+    left = [tmp_path / "store" / name for name in (".left.1", "0123", f"{key_of(recipe)}/640")]
+    for folder in left:
+        (folder / "snapshots").mkdir(parents=True)
+    assert store.collect_garbage() == [] and not any(folder.exists() for folder in left)
     for path in (store.entries()[0].folder / "snapshots").iterdir():  # as if the trial's folder had been deleted
         content = path.read_bytes()
         path.unlink()
