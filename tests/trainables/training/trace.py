@@ -30,6 +30,10 @@ RECIPES: dict[str, dict[str, Any]] = {
             "timesteps": {"kind": "adaptive", "levels": 16, "update_every": 2, "chosen": 2, "queue": 4}},
     "adm": {"network": {"kind": "adm", "channels": 8, "mult": [1, 2], "blocks": 1, "attention": [4], "channels_per_head": 8, "dropout": 0},
             "weighting": {"kind": "uncertainty", "base": {"kind": "ugd", "every": 2}}, "timesteps": "loss_second_moment"},
+    "corrected": {"network": {"kind": "adm", "channels": 8, "mult": [1, 2], "blocks": 1, "attention": [4], "channels_per_head": 8,
+                              "dropout": 0.2},
+                  "schedule": {"kind": "laplace", "b": 1.0}, "importance_base": "cosine", "target": "eps", "weighting": "min_snr",
+                  "label_dropout": 0.2, "evaluation": {**tiny_fields()["evaluation"], "guidance": {"weight": 2.0}}},
 }
 
 
