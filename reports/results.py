@@ -202,6 +202,15 @@ class StudyResults:
         return sorted(able, key=lambda t: sign * t.measured(name, self.metric))
 
     @property
+    def published(self) -> str:
+        """The paper's result that the study asks about, in a sentence; empty without one."""
+        given = self.definition.get("published")
+        if not given:
+            return ""
+        values = ", ".join(f"{variant} {short(value)}" for variant, value in given["values"].items())
+        return f"{given['claim']} ({given['paper']}{'; ' + given['metric'] + ': ' + values if values else ''})"
+
+    @property
     def searched(self) -> list[TrialResult]:
         """The trials without those of a chain."""
         return [t for t in self.trials if not self.stages or t.number < self.stages[0]["first"]]

@@ -58,7 +58,8 @@ def summary_lines(results: StudyResults) -> list[str]:
     if results.stages:
         return [*lines, *summary_lines(search_part(results))[1:], *stage_lines(results)]
     if ablation := ablation_of(results):
-        return [*lines, f"verdict:       {ablation.headline}", *(f"note:          {note}" for note in ablation.notes)]
+        lines += [f"verdict:       {ablation.headline}", *([f"published:     {results.published}"] if results.published else [])]
+        return [*lines, *(f"note:          {note}" for note in ablation.notes)]
     if results.candidates and results.ranked:
         lead = results.candidates[0]
         scores = [t.best for t in lead.trials if t.best is not None]

@@ -19,6 +19,8 @@ from search_spaces.consistency import check_design, check_search, values_of
 from search_spaces.designs import DESIGNS, AnyDesign, DesignTrial
 from search_spaces.feasibility import Combinations, Feasibility
 from search_spaces.overrides import assign
+from search_spaces.published import Published
+from search_spaces.scales import at_scale
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
 from trainables.ema.sweep_settings import Sweep
@@ -67,6 +69,7 @@ class Study(Settings):
     sweep: Sweep = Field(default_factory=Sweep)
     compute: Compute = Field(default_factory=Compute)
     tracking: Tracking = Field(default_factory=Tracking)
+    published: Published | None = Field(None, description="a paper's result that the study asks about, for the report")
 
     @field_validator("name")
     @classmethod
@@ -256,8 +259,8 @@ def bundled_studies() -> dict[str, Path]:
     return {Path(str(f)).stem: Path(str(f)) for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".yaml")}
 
 
-def load_study(name_or_path: str, assignments: Mapping[str, Any] | None = None) -> Study:
-    """A study by the name of a bundled one or by the path of a file, with `--set` values applied."""
+def load_study(name_or_path: str, assignments: Mapping[str, Any] | None = None, scale: str | None = None) -> Study:
+    """A study by the name of a bundled one or by the path of a file, at a scale that it lists, with `--set` values applied."""
     bundled = bundled_studies()
     path = bundled.get(name_or_path, Path(name_or_path))
     if not path.is_file():
@@ -265,5 +268,5 @@ def load_study(name_or_path: str, assignments: Mapping[str, Any] | None = None) 
             f"study '{name_or_path}': is neither a file nor a bundled study. Bundled: {', '.join(bundled)}."
             f"{did_you_mean(name_or_path, bundled)}"
         )
-    fields = assign(load_mapping(path, "study"), assignments or {})
+    fields = assign(at_scale(load_mapping(path, "study"), scale, f"study {path.name}"), assignments or {})
     return make_study(fields, f"study {path.name}")

@@ -23,11 +23,12 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Searches and ablations of diffusion-model training efficiency.")
 
 StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
+ScaleOption = Annotated[str | None, typer.Option("--scale", help="one of the scales that the study lists (default: the first)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
 
 
 @app.command()
-def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None,
+def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None, scale: ScaleOption = None,
         address: Annotated[str | None, typer.Option(help="address of a running Ray cluster (default: start Ray here)")] = None,
         tracking_uri: TrackingOption = None,
         search_storage: Annotated[str, typer.Option(help="database for Optuna's copy of the search (default: a journal file in its folder)",
@@ -38,7 +39,7 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
     from orchestrator.execution.run import run_study
 
     assignments = [*(set_ or []), *(["compute.reuse=false"] if no_reuse else [])]
-    definition, work, console = _load(study, assignments), _work_folder(workdir), Console()
+    definition, work, console = _load(study, assignments, scale), _work_folder(workdir), Console()
     for warning in definition.warnings:
         console.print(f"warning: {warning}", markup=False)
     if not address and (note := cluster_not_used()):
@@ -56,13 +57,21 @@ def run(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOp
 
 
 @app.command()
-def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None) -> None:
+def plan(study: StudyArgument, workdir: WorkdirOption = Path("runs"), set_: SetOption = None, scale: ScaleOption = None) -> None:
     """Validate a study and print what it would run and cost, without running it."""
     from orchestrator.cli.plan import describe
 
-    definition = _load(study, set_)
+    definition = _load(study, set_, scale)
     definition.base_recipe.check_files()
     Console().print(describe(definition, WorkFolder(workdir)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def studies() -> None:
+    """List the studies that come with snrlab: their scales, what each costs, and the published result that it asks about."""
+    from orchestrator.cli.bundled import table
+
+    typer.echo(table())
 
 
 @app.command()
@@ -136,11 +145,11 @@ def main() -> None:
         sys.exit(1)
 
 
-def _load(study: str, assignments: list[str] | None) -> Any:
+def _load(study: str, assignments: list[str] | None, scale: str | None) -> Any:
     from search_spaces.overrides import parse_assignment
     from search_spaces.study import load_study
 
-    return load_study(study, dict(parse_assignment(text) for text in assignments or []))
+    return load_study(study, dict(parse_assignment(text) for text in assignments or []), scale)
 
 
 def _work_folder(workdir: Path) -> WorkFolder:

@@ -175,6 +175,7 @@ def submit(study: Annotated[str, typer.Argument(help="name of a bundled study, o
            address: Annotated[str, typer.Option(help="the cluster's job server, e.g. http://head:8265", envvar="RAY_API_SERVER_ADDRESS")],
            workdir: Annotated[str, typer.Option(help="folder of all results as the cluster's machines see it")],
            set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field")] = None,
+           scale: Annotated[str | None, typer.Option("--scale", help="one of the scales that the study lists")] = None,
            tracking_uri: Annotated[str | None, typer.Option(envvar="SNRLAB_TRACKING_URI", help="MLflow server")] = None,
            search_storage: Annotated[str | None, typer.Option(envvar="SNRLAB_SEARCH_STORAGE", help="database of the search")] = None,
            ) -> None:
@@ -184,7 +185,7 @@ def submit(study: Annotated[str, typer.Argument(help="name of a bundled study, o
     from search_spaces.overrides import parse_assignment
     from search_spaces.study import load_study
 
-    definition = load_study(study, dict(parse_assignment(text) for text in set_ or []))
+    definition = load_study(study, dict(parse_assignment(text) for text in set_ or []), scale)
     for field, path in files_to_share(definition):
         typer.echo(f"warning: {field}: the cluster's machines must see {path} under that name", err=True)
     code = {provenance.CODE_FILE: json.dumps(provenance.code())}

@@ -19,7 +19,8 @@ from trainables.explanations import explain
 from trainables.files import document
 
 # Fields that cannot mix results.
-_CHANGEABLE = ("description", "search.hours", "search.gpu_hours", "compute.", "tracking.", "design.baseline", "design.smallest_effect")
+_CHANGEABLE = ("description", "published", "search.hours", "search.gpu_hours", "compute.", "tracking.", "design.baseline",
+               "design.smallest_effect")
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,16 @@ def test_each_variant_is_compared_at_its_best_length_over_all_seeds() -> None:
     assert found.headline.startswith("p2 lowers fd_probe by 2") and "6 seeds, Dunnett-corrected over 2 comparisons" in found.headline
 
 
+def test_the_published_result_stands_beside_the_verdict() -> None:
+    results = study_results(DESIGN, LEVELS)
+    assert results.published == "" and 'id="published"' not in render_page(results)
+    values = {"edm": 10.85, "p2": 7.96}
+    results.definition["published"] = {"paper": "Some & others 2024", "claim": "P2 is <best>.", "metric": "FID", "values": values}
+    assert results.published == "P2 is <best>. (Some & others 2024; FID: edm 10.8, p2 7.96)"
+    assert "Published: P2 is &lt;best&gt;. (Some &amp; others 2024; FID" in render_page(results)
+    assert any(line.startswith("published:") for line in summary_lines(results))
+
+
 def test_a_failed_seed_is_an_outcome() -> None:
     results = study_results(DESIGN, LEVELS)
     results.trials[1].status, results.trials[1].best, results.trials[1].ema = "failed", None, []

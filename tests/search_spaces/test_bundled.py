@@ -5,17 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from search_spaces.scales import scales_of
 from search_spaces.study import Study, bundled_studies, load_study
 from trainables.experts.groups import group_of
 from trainables.recipe import Recipe
 from trainables.stages.composition import base_recipe, expert_images, groups_of, total_images
 
+STUDIES = [(name, scale) for name, file in bundled_studies().items() for scale in scales_of(file) or [None]]
 
-@pytest.mark.parametrize("name", bundled_studies())
-def test_each_loads_under_its_name_and_all_its_combinations_are_recipes(name: str) -> None:
-    study = load_study(name)
-    assert study.name == name and study.description and not study.warnings
+
+@pytest.mark.parametrize(("name", "scale"), STUDIES)
+def test_each_loads_under_its_name_at_each_of_its_scales_and_all_its_combinations_are_recipes(name: str, scale: str | None) -> None:
+    study = load_study(name, scale=scale)
+    first = scale in [None, *scales_of(bundled_studies()[name])[:1]]
+    assert study.name == (name if first else f"{name}-{scale}") and study.description and not study.warnings
     assert not study.space or not study.feasibility.reasons
+    assert not first or (study.base_recipe.data.kind == "digits" and not study.compute.gpus_per_worker)
+    if study.published and study.published.values:
+        assert set(study.published.values) <= {trial.variant for trial in study.design_trials}
+
+
+def test_those_of_an_ablation_have_five_seeds_on_digits() -> None:
+    for name in ("weightings", "min_snr_gamma", "laplace_b", "schedules", "ema_length", "timestep_policies", "edm2_ladder"):
+        study = load_study(name)
+        assert {trial.seed for trial in study.design_trials} == set(range(5)) and study.published, name
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from trainables.errors import ConfigError
 from trainables.files.yaml_file import parse_mapping, parse_value
@@ -42,3 +43,9 @@ def test_numbers_are_numbers() -> None:
 
 def test_an_alias_may_be_used_often() -> None:
     assert parse_mapping("a: &a {b: [1, 2]}\nc: *a\nd: [*a, *a]", "x")["d"] == [{"b": [1, 2]}] * 2
+
+
+def test_words_that_older_yaml_takes_for_truth_values_are_words() -> None:
+    text = "{on: v, off: no, yes: [true, False], y: 1e-3}"
+    assert parse_mapping(text, "here") == {"on": "v", "off": "no", "yes": [True, False], "y": 1e-3}
+    assert yaml.safe_load("on: off") == {True: False}  # PyYAML's own loader is as it was
