@@ -56,6 +56,16 @@ ray_start() {
   ray start --address "127.0.0.1:$ray_port" --num-cpus 2 --temp-dir "$folder/ray2" >>"$folder/ray.log" 2>&1
 }
 
+ray_stop() {  # of this folder alone: `ray stop` would end every Ray of this user, and other studies with it
+  for signal in TERM KILL; do
+    pkill -"$signal" -f -- "[= ]$folder/ray" || return 0
+    for _ in $(seq 20); do
+      pgrep -f -- "[= ]$folder/ray" >/dev/null || return 0
+      sleep 0.5
+    done
+  done
+}
+
 case $action in
   start)
     mkdir -p "$folder"
@@ -73,7 +83,7 @@ END
   mlflow-start) mlflow_start ;;
   mlflow-stop) mlflow_stop ;;
   stop)
-    ray stop --force >/dev/null 2>&1 || true
+    ray_stop
     mlflow_stop
     as_owner "$postgres/pg_ctl" --pgdata "$folder/pg/data" --mode fast --wait stop >/dev/null || true ;;
   *) echo "start, stop, mlflow-start or mlflow-stop, not '$action'" >&2; exit 2 ;;
