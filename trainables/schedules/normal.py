@@ -16,14 +16,16 @@ class NormalLogSnr(LocationScale):
     """lambda ~ N(location, scale^2)."""
 
     def _standard_cdf(self, z: Array) -> Array:
-        return _special(z).ndtr(as_array(z)[1])
+        xp, z = as_array(z)
+        return _special(xp).ndtr(z)
 
     def _standard_log_prob(self, z: Array) -> Array:
         _, z = as_array(z)
         return -0.5 * z * z - 0.5 * math.log(2.0 * math.pi)
 
     def _standard_lower_quantile(self, u: Array) -> Array:
-        return _special(u).ndtri(as_array(u)[1])
+        xp, u = as_array(u)
+        return _special(xp).ndtri(u)
 
 
 class EdmLognormal(NormalLogSnr):
@@ -58,11 +60,12 @@ class LogitNormal(NormalLogSnr):
         return 2.0 * self.std
 
 
-def _special(value: Array) -> Any:
-    if array_api_compat.is_torch_array(value):
-        import torch
+def _special(xp: Any) -> Any:
+    """Special functions for arrays of a namespace; torch is not looked at for numpy's, because another thread may just be importing it."""
+    if array_api_compat.is_numpy_namespace(xp):
+        import scipy.special
 
-        return torch.special
-    import scipy.special
+        return scipy.special
+    import torch
 
-    return scipy.special
+    return torch.special

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 from statistics import NormalDist
@@ -182,3 +183,24 @@ def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused
     for value in refused:
         with pytest.raises(ValueError, match=field):
             KINDS[name](**{field: value})
+
+
+WHILE_TORCH_IS_IMPORTED = """
+import sys, types
+import numpy as np
+from trainables import schedules
+from trainables.schedules.restricted import Levels, restricted
+assert "torch" not in sys.modules
+sys.modules["torch"] = types.ModuleType("torch")  # as another thread's import leaves it for a while
+for kind, cls in schedules.KINDS.items():
+    made = cls()
+    for x in (0.5, np.float64(0.5), np.array([0.5, 1.0]), [0.5, 1.0]):
+        made.cdf(x), made.survival(x), made.log_prob(x), made.icdf(np.asarray(x) / 2)
+    assert 0 < restricted(made, Levels(low=-1.0, high=2.0)).mass < 1
+print("ok")
+"""
+
+
+def test_numbers_and_numpy_arrays_do_not_look_at_a_torch_that_is_just_being_imported() -> None:
+    ended = subprocess.run([sys.executable, "-c", WHILE_TORCH_IS_IMPORTED], capture_output=True, text=True)
+    assert ended.stdout == "ok\n", ended.stderr
