@@ -50,6 +50,12 @@ def test_a_new_kind_drops_the_settings_of_the_old_one() -> None:
     assert base["schedule"]["b"] == 1.0
 
 
+def test_another_optimiser_keeps_what_all_optimisers_share() -> None:
+    adam = {"optimiser": {"lr": 0.02, "ramp_up": 1280, "beta1": 0.8}}
+    assert with_values(adam, {"optimiser.kind": "sgd"}) == {"optimiser": {"kind": "sgd", "lr": 0.02, "ramp_up": 1280}}
+    assert with_values(adam, {"optimiser.kind": "adam"}) == {"optimiser": {**adam["optimiser"], "kind": "adam"}}
+
+
 def test_set_overrides_any_field() -> None:
     changes = dict(parse_assignment(t) for t in ["search.trials=3", "space.weighting.gamma={low: 2, high: 4}", "base.seed=7"])
     study = load_study("quickstart", changes)

@@ -71,6 +71,16 @@ def test_influence_predicts_what_a_resample_does() -> None:
     assert influence(x[:10], FeatureStatistics(12).update(x[:10]), b) is None
 
 
+def test_directions_without_any_spread_change_no_influence() -> None:
+    """An isometry into more dimensions leaves everything as it is, though the covariance has rank 3 of 12 then."""
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.standard_normal((200, 3)), rng.standard_normal((300, 3)) * [1.0, 2.0, 0.5] + 0.3
+    into = np.linalg.qr(rng.standard_normal((12, 3)))[0].T
+    small = influence(ours, FeatureStatistics(3).update(ours), FeatureStatistics(3).update(theirs))
+    large = influence(ours @ into, FeatureStatistics(12).update(ours @ into), FeatureStatistics(12).update(theirs @ into))
+    assert np.allclose(small, large, rtol=1e-6, atol=1e-8)
+
+
 def test_statistics_outlive_the_process() -> None:
     for count in (5, 50):
         stats = FeatureStatistics(8).update(np.random.default_rng(1).standard_normal((count, 8)))

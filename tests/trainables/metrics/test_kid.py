@@ -33,6 +33,14 @@ def test_the_standard_error_is_that_of_redrawn_samples(
     assert 0.7 < stated / true < 1.45  # the standard deviation of 60 values has itself an error of 9 %, with these tails more
 
 
+@pytest.mark.parametrize(("made", "real"), [(40, 60), (60, 40), (20, 400), (400, 20)])
+def test_where_both_laws_are_one_the_variance_is_that_of_pairs(made: int, real: int) -> None:
+    """Fair signs: the kernel is 4 + 4xy, so that no single sample matters, and a pair has the variance 16."""
+    x, y = (np.resize([1.0, -1.0], count)[:, None] for count in (made, real))
+    exact = 16 * (2 / (made * (made - 1)) + 2 / (real * (real - 1)) + 4 / (made * real))
+    assert kid._variance(x, y) == pytest.approx(exact, rel=0.08)
+
+
 def test_the_error_of_many_samples_is_estimated_from_a_choice_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     made, real = normal(0, 900, shift=0.3), normal(1, 900)
     whole = kernel_distance(made, real)
