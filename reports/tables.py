@@ -13,7 +13,7 @@ from reports.documents import short
 from reports.results import StudyResults
 from reports.stages import rows_by_stage, search_part, stage_lines
 from reports.variant_tables import candidate_rows, comparison_rows, variant_rows
-from reports.variants import ablation_of
+from reports.variants import Ablation, ablation_of
 from trainables.errors import ConfigError
 
 Rows = list[dict[str, Any]]
@@ -47,6 +47,15 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
     if ablation is None:
         raise ConfigError(f"--by {by}: study {results.name} has no design, and so no {by}s; leave --by out")
     return FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
+
+
+def render_comparison(ablation: Ablation, format_: str, by: str = "variant") -> bytes:
+    """A row per variant or per comparison of an outcome; as a table with the verdict before it and its notes after it."""
+    content = FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
+    if format_ != "table":
+        return content
+    notes = [f"note: {note}" for note in ablation.notes]
+    return "\n".join([ablation.headline, "", content.decode().rstrip("\n"), *([""] if notes else []), *notes, ""]).encode()
 
 
 def summary_lines(results: StudyResults) -> list[str]:

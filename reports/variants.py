@@ -6,12 +6,13 @@ import math
 import statistics
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from reports.results import StudyResults, TrialResult
 from reports.statistics.blocked_model import SeedScore, pairing
 from reports.statistics.comparisons import Comparisons, compare
 from reports.statistics.verdicts import Verdict, judge
-from search_spaces.designs import Design
+from search_spaces.designs import Family
 from search_spaces.study import Study
 
 
@@ -45,12 +46,23 @@ class Variant:
         return sum(t.train_seconds for t in self.trials)
 
 
+class Question(Protocol):
+    """What is asked of variants: a study's design, or another set of comparisons."""
+
+    @property
+    def family(self) -> Family: ...
+    @property
+    def baseline_name(self) -> str: ...
+    @property
+    def smallest_effect(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Ablation:
-    """A design's outcome."""
+    """The outcome of a comparison of variants."""
 
     metric: str
-    design: Design
+    design: Question
     variants: tuple[Variant, ...]
 
     @cached_property
@@ -129,11 +141,11 @@ def ablation_of(results: StudyResults) -> Ablation | None:
         mine = by_variant.setdefault(planned.variant, [])
         if number in trials:
             mine.append(trials[number])
-    return Ablation(results.metric, study.design, tuple(_variant(name, mine) for name, mine in by_variant.items()))
+    return Ablation(results.metric, study.design, tuple(variant_of(name, mine) for name, mine in by_variant.items()))
 
 
-def _variant(name: str, trials: list[TrialResult]) -> Variant:
-    """At the EMA length with the least mean log score over all seeds."""
+def variant_of(name: str, trials: list[TrialResult]) -> Variant:
+    """Trials on several seeds at the EMA length with the least mean log score over all seeds."""
     completed = [t for t in trials if t.status == "completed" and t.best is not None and math.isfinite(t.best) and t.best > 0]
     curves = {t.seed: {p.sigma_rel: p.distance for p in t.ema_curve if p.distance > 0 and math.isfinite(p.distance)} for t in completed}
     common = sorted(set.intersection(*(set(c) for c in curves.values()))) if curves else []

@@ -1,4 +1,4 @@
-"""Commands for what was found: `snrlab results|report|track|ui|export`."""
+"""Commands for what was found: `snrlab results|compare|report|track|ui|export`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,10 +42,8 @@ def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
     """A row per trial: parameters, best score over EMA lengths, cost."""
     from reports.tables import FORMATS, render
 
-    if by not in ("trial", "variant", "comparison"):
-        raise ConfigError(f"--by {by}: is not known. Allowed: trial, variant, comparison.")
-    if format_ not in FORMATS:
-        raise ConfigError(f"--format {format_}: is not known. Allowed: {', '.join(FORMATS)}.")
+    _allowed("--by", by, ("trial", "variant", "comparison"))
+    _allowed("--format", format_, FORMATS)
     if format_ == "parquet" and output is None:
         raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")
     loaded = _load(study, WorkFolder(workdir), tracking_uri, samples=False)
@@ -56,6 +55,24 @@ def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
         atomic.write_bytes(output, content)
     else:
         sys.stdout.write(content.decode())
+
+
+@findings.command()
+def compare(studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY...", parser=name_of, help="two studies or more")],
+            workdir: WorkdirOption = Path("runs"),
+            baseline: Annotated[str, typer.Option(help="'STUDY: VARIANT' (default: the first study's baseline, or its best)")] = "",
+            smallest_effect: Annotated[float, typer.Option("--smallest-effect", help="relative difference that matters")] = 0.05,
+            format_: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+            by: Annotated[str, typer.Option(help="a row per variant or comparison")] = "variant",
+            tracking_uri: TrackingOption = None) -> None:
+    """Variants of several studies with the verdicts of one; refused where their scores were made in different ways."""
+    from reports.compare import compare_studies
+    from reports.tables import render_comparison
+
+    _allowed("--by", by, ("variant", "comparison"))
+    _allowed("--format", format_, ("table", "json", "csv"))
+    loaded = [_load(study, WorkFolder(workdir), tracking_uri, samples=False) for study in studies]
+    sys.stdout.write(render_comparison(compare_studies(loaded, baseline, smallest_effect), format_, by).decode())
 
 
 @findings.command()
@@ -162,6 +179,11 @@ def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str |
         where = without_password(tracking_uri).rstrip("/") + page_there
     for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _allowed(option: str, given: str, known: Collection[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"{option} {given}: is not known. Allowed: {', '.join(known)}.")
 
 
 def _load(study: str, work: WorkFolder, tracking_uri: str | None, samples: bool = True) -> StudyResults:
