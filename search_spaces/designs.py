@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from search_spaces.fractions import fraction, generators_of
 from trainables.method import Method, one_of
 from trainables.recipe import FAMILIES
 
@@ -144,17 +145,40 @@ class Ladder(Design):
 
 
 class Factorial(Design):
-    """Every combination of the factors' levels."""
+    """Every combination of the factors' levels, or a regular fraction of those of factors with two levels."""
 
     kind: Literal["factorial"] = "factorial"
     factors: dict[str, tuple[Any, ...]] = Field(min_length=1, description="levels by recipe path; the first level of each is its baseline")
+    resolution: int = Field(
+        0, ge=0, description="least resolution of a fraction, for factors of two levels: 3, 4, 5, ...; 0 is all combinations"
+    )
 
     def changes(self) -> dict[str, Changes]:
         return {
             " ".join(_label(path, level) for path, level in zip(self.factors, levels, strict=True)):
             dict(zip(self.factors, levels, strict=True))
-            for levels in itertools.product(*self.factors.values())
+            for levels in self._runs()
         }
+
+    def _runs(self) -> Iterator[tuple[Any, ...]]:
+        if not self.resolution:
+            yield from itertools.product(*self.factors.values())
+            return
+        for run in fraction(len(self.factors), self.resolution):
+            yield tuple(levels[level] for levels, level in zip(self.factors.values(), run, strict=True))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _two_levels(cls, fields: Any) -> Any:
+        """Before the variants are made."""
+        if isinstance(fields, dict) and fields.get("resolution") and isinstance(factors := fields.get("factors"), dict):
+            others = [path for path, levels in factors.items() if not isinstance(levels, list | tuple) or len(levels) != 2]
+            if others:
+                named = ", ".join(map(str, others))
+                raise ValueError(f"resolution: fractions are of factors with two levels each, which {named} do not have")
+            if isinstance(fields["resolution"], int):
+                generators_of(len(factors), fields["resolution"])
+        return fields
 
 
 DESIGNS: dict[str, type[Method]] = {cls.model_fields["kind"].default: cls for cls in (
