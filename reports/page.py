@@ -16,6 +16,7 @@ from reports import figures
 from reports.documents import short
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
+from reports.speed_up import speed_ups
 from reports.stages import search_part, stage_results
 from reports.step_group_figures import groups_on_the_axis
 from reports.step_groups import shown_guides, shown_step_groups, variant_costs
@@ -67,7 +68,7 @@ def render_page(results: StudyResults) -> str:
     # Charts are Plotly's own HTML, with what users wrote escaped in figures.py.
     return environment.get_template("report.html").render(
         results=results, stages=stages, rows=rows(whole), ranked=results.ranked, ablation=ablation,
-        candidates=candidate_rows(results),
+        candidates=candidate_rows(results), speed_ups=speed_ups(ablation) if ablation else [],
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
         step_groups=step_groups, step_group_axis=axis, guides=shown_guides(results), costs=variant_costs(ablation),

@@ -11,6 +11,7 @@ from typing import Any
 
 from reports.documents import short
 from reports.results import StudyResults
+from reports.speed_up import speed_ups
 from reports.stages import rows_by_stage, search_part, stage_lines
 from reports.variant_tables import candidate_rows, comparison_rows, variant_rows
 from reports.variants import Ablation, ablation_of
@@ -46,6 +47,11 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
         return FORMATS[format_](candidate_rows(results), ())
     if ablation is None:
         raise ConfigError(f"--by {by}: study {results.name} has no design, and so no {by}s; leave --by out")
+    if by == "speed-up":
+        found = [speed_up.row for speed_up in speed_ups(ablation)]
+        if not found:
+            raise ConfigError("--by speed-up: needs a design with a baseline and scores at several times (sweep: {times: [0.25, 0.5, 1]})")
+        return FORMATS[format_](found, ())
     return FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
 
 
