@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from reports import figures
 from reports.documents import short
+from reports.factorial import effect_rows, factorial_effects
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
 from reports.speed_up import speed_ups
@@ -23,7 +24,7 @@ from reports.step_groups import shown_guides, shown_step_groups, variant_costs
 from reports.tables import rows
 from reports.variant_figures import forest
 from reports.variant_tables import candidate_rows, variant_rows
-from reports.variants import ablation_of
+from reports.variants import Ablation, ablation_of
 from trainables.files import atomic
 
 
@@ -69,6 +70,7 @@ def render_page(results: StudyResults) -> str:
     return environment.get_template("report.html").render(
         results=results, stages=stages, rows=rows(whole), ranked=results.ranked, ablation=ablation,
         candidates=candidate_rows(results), speed_ups=speed_ups(ablation) if ablation else [],
+        effects=_effects(ablation),
         variants=variant_rows(ablation) if ablation else [], forest=Markup(_html("forest", forest(ablation))) if ablation else "",  # noqa: S704
         charts=[(key, title, text, Markup(_html(key, chart))) for key, title, text, chart in charts],  # noqa: S704
         step_groups=step_groups, step_group_axis=axis, guides=shown_guides(results), costs=variant_costs(ablation),
@@ -76,6 +78,14 @@ def render_page(results: StudyResults) -> str:
         provenance=_provenance(results),
         definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),
     )
+
+
+def _effects(ablation: Ablation | None) -> list[dict[str, Any]]:
+    """Of a factorial design's factors, as far as they can be told."""
+    try:
+        return effect_rows(factorial_effects(ablation)) if ablation else []
+    except ValueError:
+        return []
 
 
 def _provenance(results: StudyResults) -> list[dict[str, Any]]:

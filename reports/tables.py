@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.documents import short
+from reports.factorial import effect_rows, factorial_effects
 from reports.results import StudyResults
 from reports.speed_up import speed_ups
 from reports.stages import rows_by_stage, search_part, stage_lines
@@ -47,6 +48,14 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
         return FORMATS[format_](candidate_rows(results), ())
     if ablation is None:
         raise ConfigError(f"--by {by}: study {results.name} has no design, and so no {by}s; leave --by out")
+    if by == "effect":
+        try:
+            effects = effect_rows(factorial_effects(ablation))
+        except ValueError as error:
+            raise ConfigError(f"--by effect: study {results.name}: {error}") from None
+        if not effects:
+            raise ConfigError(f"--by effect: study {results.name} is no factorial design (design: {{factors: ...}})")
+        return FORMATS[format_](effects, ())
     if by == "speed-up":
         found = [speed_up.row for speed_up in speed_ups(ablation)]
         if not found:

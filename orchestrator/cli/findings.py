@@ -37,12 +37,12 @@ TrackingOption = Annotated[str | None, typer.Option(
 def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
             format_: Annotated[str, typer.Option("--format", help="table, json, csv or parquet")] = "table",
             output: Annotated[Path | None, typer.Option(help="file to write (needed for parquet)")] = None,
-            by: Annotated[str, typer.Option(help="a row per trial, or per variant, comparison or speed-up of a design")] = "trial",
+            by: Annotated[str, typer.Option(help="a row per trial, or per variant, comparison, speed-up or effect of a design")] = "trial",
             tracking_uri: TrackingOption = None) -> None:
     """A row per trial: parameters, best score over EMA lengths, cost."""
     from reports.tables import FORMATS, render
 
-    _allowed("--by", by, ("trial", "variant", "comparison", "speed-up"))
+    _allowed("--by", by, ("trial", "variant", "comparison", "speed-up", "effect"))
     _allowed("--format", format_, FORMATS)
     if format_ == "parquet" and output is None:
         raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")

@@ -87,6 +87,23 @@ def test_an_interrupted_design_is_balanced() -> None:
     assert [len(v.scores) for v in found.variants] == [3, 2, 2] and len(found.verdicts) == 2
 
 
+def test_a_factorial_has_effects_on_the_page_and_in_the_tables() -> None:
+    design = {"factors": {"weighting.kind": ["edm", "snr"], "timesteps.kind": ["uniform", "stratified"]}, "seeds": 4}
+    study = make_study({"name": "demo", "base": tiny_fields(), "design": design})
+    names = [trial.variant for trial in study.design_trials if trial.seed == 0]
+    results = study_results(design, {name: 20.0 * (1.5 if "snr" in name else 1.0) for name in names})
+    rows = json.loads(render(results, "json", "effect"))
+    assert [row["effect"] for row in rows] == ["weighting.kind", "timesteps.kind", "weighting.kind x timesteps.kind"]
+    assert rows[0]["change"] == pytest.approx(0.5, abs=0.1) and rows[0]["p"] < 0.001 < rows[1]["p"]
+    page = render_page(results)
+    assert 'id="effects"' in page and "weighting.kind x timesteps.kind" in page
+    with pytest.raises(ConfigError, match="is no factorial design"):
+        render(study_results(DESIGN, LEVELS), "table", "effect")
+    with pytest.raises(ConfigError, match="need more than"):
+        render(study_results(design, dict.fromkeys(names, 20.0), trials=3), "table", "effect")
+    assert 'id="effects"' not in render_page(study_results(design, dict.fromkeys(names, 20.0), trials=3))
+
+
 def test_a_ladder_is_compared_row_by_row() -> None:
     rows = {"rows": {"A": {}, "B": {"weighting": "snr"}, "C": {"schedule": "laplace"}}, "seeds": 6}
     found = outcome(study_results(rows, {"A": 20.0, "B": 10.0, "C": 10.1}))
