@@ -36,8 +36,11 @@ def rows(results: StudyResults) -> Rows:
     ]
 
 
+BY = ("trial", "variant", "comparison", "speed-up", "effect")  # what a row may stand for
+
+
 def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
-    """The rows as table, json, csv or parquet: a row per trial, or per variant or comparison of a design."""
+    """The rows as table, json, csv or parquet; `by` is one of `BY`, and all but trials are of a design."""
     if by == "trial":
         found = _with_origins(results) if format_ == "json" else rows(results)
         return FORMATS[format_](found, ("recipe_key", "variant"))
@@ -48,29 +51,36 @@ def render(results: StudyResults, format_: str, by: str = "trial") -> bytes:
         return FORMATS[format_](candidate_rows(results), ())
     if ablation is None:
         raise ConfigError(f"--by {by}: study {results.name} has no design, and so no {by}s; leave --by out")
-    if by == "effect":
-        try:
-            effects = effect_rows(factorial_effects(ablation))
-        except ValueError as error:
-            raise ConfigError(f"--by effect: study {results.name}: {error}") from None
-        if not effects:
-            raise ConfigError(f"--by effect: study {results.name} is no factorial design (design: {{factors: ...}})")
-        return FORMATS[format_](effects, ())
-    if by == "speed-up":
-        found = [speed_up.row for speed_up in speed_ups(ablation)]
-        if not found:
-            raise ConfigError("--by speed-up: needs a design with a baseline and scores at several times (sweep: {times: [0.25, 0.5, 1]})")
-        return FORMATS[format_](found, ())
-    return FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
+    return FORMATS[format_](_rows_of(ablation, by, f"--by {by}: study {results.name}"), ("sentence",))
 
 
 def render_comparison(ablation: Ablation, format_: str, by: str = "variant") -> bytes:
     """A row per variant or per comparison of an outcome; as a table with the verdict before it and its notes after it."""
-    content = FORMATS[format_](variant_rows(ablation) if by == "variant" else comparison_rows(ablation), ("sentence",))
+    content = FORMATS[format_](_rows_of(ablation, by, f"--by {by}"), ("sentence",))
     if format_ != "table":
         return content
     notes = [f"note: {note}" for note in ablation.notes]
     return "\n".join([ablation.headline, "", content.decode().rstrip("\n"), *([""] if notes else []), *notes, ""]).encode()
+
+
+def _rows_of(ablation: Ablation, by: str, where: str) -> Rows:
+    """ConfigError, beginning with `where`, where an outcome has no such rows."""
+    match by:
+        case "variant":
+            return variant_rows(ablation)
+        case "comparison":
+            return comparison_rows(ablation)
+        case "speed-up":
+            found = [speed_up.row for speed_up in speed_ups(ablation)]
+            needs = "a baseline, and scores at several times (sweep: {times: [0.5, 1]})"
+        case _:
+            try:
+                found, needs = effect_rows(factorial_effects(ablation)), "a factorial design (design: {factors: ...})"
+            except ValueError as error:
+                raise ConfigError(f"{where}: {error}") from None
+    if not found:
+        raise ConfigError(f"{where}: needs {needs}")
+    return found
 
 
 def summary_lines(results: StudyResults) -> list[str]:

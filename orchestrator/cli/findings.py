@@ -40,9 +40,9 @@ def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
             by: Annotated[str, typer.Option(help="a row per trial, or per variant, comparison, speed-up or effect of a design")] = "trial",
             tracking_uri: TrackingOption = None) -> None:
     """A row per trial: parameters, best score over EMA lengths, cost."""
-    from reports.tables import FORMATS, render
+    from reports.tables import BY, FORMATS, render
 
-    _allowed("--by", by, ("trial", "variant", "comparison", "speed-up", "effect"))
+    _allowed("--by", by, BY)
     _allowed("--format", format_, FORMATS)
     if format_ == "parquet" and output is None:
         raise ConfigError("--format parquet: is binary; name a file with --output results.parquet")

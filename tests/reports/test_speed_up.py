@@ -102,5 +102,5 @@ def test_it_is_on_the_page_and_in_the_tables_where_there_are_several_times() -> 
     assert b"times (" in render(results, "table", "speed-up")
     for one in (study_results(dict.fromkeys(NAMES, 1.0), times=(1024,)), study_results(dict.fromkeys(NAMES, 1.0), kind="all_pairs")):
         assert 'id="speed-ups"' not in render_page(one)
-        with pytest.raises(ConfigError, match="needs a design with a baseline and scores at several times"):
+        with pytest.raises(ConfigError, match="needs a baseline, and scores at several times"):
             render(one, "table", "speed-up")

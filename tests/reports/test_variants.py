@@ -97,7 +97,7 @@ def test_a_factorial_has_effects_on_the_page_and_in_the_tables() -> None:
     assert rows[0]["change"] == pytest.approx(0.5, abs=0.1) and rows[0]["p"] < 0.001 < rows[1]["p"]
     page = render_page(results)
     assert 'id="effects"' in page and "weighting.kind x timesteps.kind" in page
-    with pytest.raises(ConfigError, match="is no factorial design"):
+    with pytest.raises(ConfigError, match="needs a factorial design"):
         render(study_results(DESIGN, LEVELS), "table", "effect")
     with pytest.raises(ConfigError, match="need more than"):
         render(study_results(design, dict.fromkeys(names, 20.0), trials=3), "table", "effect")
