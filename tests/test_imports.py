@@ -16,6 +16,7 @@ FORBIDDEN = {
     "search_spaces": {"torch", "ray", "mlflow", "orchestrator", "reports"},
     "orchestrator": set(),
     "reports": {"ray", "torch", "orchestrator"},
+    "snrlab": {"ray", "torch", "optuna", "mlflow"},
 }
 
 ALLOWED = {"trainables/experts/proxy.py": {"optuna"}}  # a search that is part of what one trial computes

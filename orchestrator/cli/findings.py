@@ -18,8 +18,8 @@ from rich.console import Console
 
 from orchestrator.cli.operations import StudyName, WorkdirOption, name_of
 from orchestrator.cluster.addresses import without_password
-from orchestrator.records.folders import StudyFolder, WorkFolder
-from trainables.errors import ConfigError, UserError
+from orchestrator.records.folders import WorkFolder
+from trainables.errors import ConfigError
 from trainables.files.storage import is_local
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri
 @findings.command()
 def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
     """Write what an MLflow server lacks of a study that is not running; twice is as good as once."""
-    from orchestrator.records.findings import attach
+    from orchestrator.records.findings import attach, tracking_address
     from reports.page import write_page
 
     work = WorkFolder(workdir)
     bring_up_to_date(study, work, tracking_uri)
-    loaded, uri = _load(study, work, tracking_uri), _uri(work, tracking_uri)
+    loaded, uri = _load(study, work, tracking_uri), tracking_address(work, tracking_uri)
     attach(loaded, write_page(loaded, work.study(study).report), uri)
     typer.echo(f"study {study}: {len(loaded.trials)} trials are in MLflow ({without_password(uri)})")
 
@@ -121,10 +121,11 @@ def ui(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUD
        workdir: WorkdirOption = Path("runs"), host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
        port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's own pages on the results (localhost only, unless told otherwise): a study's trials, best first."""
+    from orchestrator.records.findings import tracking_address
     from reports.mlflow_client import comparison
 
     work = WorkFolder(workdir)
-    page = comparison(_uri(work, None), study)
+    page = comparison(tracking_address(work, None), study)
     address = f"http://{host}:{port}{page}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port),
                "--artifacts-destination", work.artifacts.as_uri()]
@@ -164,20 +165,16 @@ def bring_up_to_date(study: str, work: WorkFolder, tracking_uri: str | None) -> 
 
 def conclude(console: Console, study: str, work: WorkFolder, tracking_uri: str | None) -> None:
     """Write the report, attach it to the study's run, and say what was found and where to look."""
-    from orchestrator.records.findings import attach
+    from orchestrator.records.findings import conclude as concluded
     from reports.mlflow_client import comparison_of
-    from reports.page import write_page
-    from reports.tables import summary_lines
 
-    loaded = _load(study, work, tracking_uri)
-    page = write_page(loaded, work.study(study).report)
-    attach(loaded, page, _uri(work, tracking_uri))
+    loaded, lines = concluded(study, work, tracking_uri)
     command = os.path.relpath(sys.argv[0]) if os.path.sep in sys.argv[0] else "snrlab"
     where = f"{command} ui --workdir {os.path.relpath(work.root) if is_local(work.root) else work.root}"
     if tracking_uri:
         page_there = comparison_of(loaded.experiment_id) if tracking_uri.startswith("http") else ""
         where = without_password(tracking_uri).rstrip("/") + page_there
-    for line in [*summary_lines(loaded), f"report:        {page}", f"open MLflow:   {where}"]:
+    for line in [*lines, f"open MLflow:   {where}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -187,32 +184,11 @@ def _allowed(option: str, given: str, known: Collection[str]) -> None:
 
 
 def _load(study: str, work: WorkFolder, tracking_uri: str | None, samples: bool = True) -> StudyResults:
-    """What MLflow has of the study; where the work folder holds it too, it must be that study, with all of its trials."""
-    from orchestrator.records.definition import recall
-    from reports.load import load_study_results
+    from orchestrator.records.findings import load_results
 
-    uri, folder = _uri(work, tracking_uri), work.study(study)
-    if not folder.definition.exists():
-        return load_study_results(uri, study, samples)
-    return load_study_results(uri, study, samples, _ended(folder), recall(folder).id)
-
-
-def _ended(folder: StudyFolder) -> list[int]:
-    """Trials of which everything was recorded, so that MLflow should have it."""
-    return [t.number for t in folder.trials() if t.record.training in ("failed", "infeasible") or t.sweep is not None]
+    return load_results(study, work, tracking_uri, samples)
 
 
 def _warn(loaded: StudyResults) -> None:
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
-
-
-def _uri(work: WorkFolder, tracking_uri: str | None) -> str:
-    if tracking_uri:
-        return tracking_uri
-    uri = work.tracking_uri
-    if not (work.root / "mlflow.db").exists():
-        if any(work.root.glob("*/study.json")):
-            raise UserError(f"{work.root}: MLflow's database is gone; write it again with: snrlab track STUDY")
-        raise UserError(f"{work.root}: holds no results yet; run a study first, or name its folder with --workdir")
-    return uri

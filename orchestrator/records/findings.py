@@ -1,4 +1,4 @@
-"""What a study has found, attached to its run in MLflow: best score, table of results, report page."""
+"""What a study has found: read from MLflow, written as a page, and attached to the study's run there."""
 
 from __future__ import annotations
 
@@ -7,13 +7,47 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orchestrator.records.definition import recall
+from orchestrator.records.folders import WorkFolder
 from reports.documents import table
+from reports.load import load_study_results
 from reports.mlflow_client import connect, when_free
+from reports.page import write_page
 from reports.results import StudyResults
-from reports.tables import render, rows
+from reports.tables import render, rows, summary_lines
+from trainables.errors import UserError
 from trainables.files.storage import local_copy
 
 _TABLE = "results.json"
+
+
+def load_results(study: str, work: WorkFolder, tracking_uri: str | None, samples: bool = True) -> StudyResults:
+    """What MLflow has of the study; where the work folder holds it too, it must be that study, with all of its trials."""
+    uri, folder = tracking_address(work, tracking_uri), work.study(study)
+    if not folder.definition.exists():
+        return load_study_results(uri, study, samples)
+    ended = [t.number for t in folder.trials() if t.record.training in ("failed", "infeasible") or t.sweep is not None]
+    return load_study_results(uri, study, samples, ended, recall(folder).id)
+
+
+def tracking_address(work: WorkFolder, tracking_uri: str | None) -> str:
+    """Of MLflow, which has results of the folder; UserError where it has none."""
+    if tracking_uri:
+        return tracking_uri
+    uri = work.tracking_uri
+    if not (work.root / "mlflow.db").exists():
+        if any(work.root.glob("*/study.json")):
+            raise UserError(f"{work.root}: MLflow's database is gone; write it again with: snrlab track STUDY")
+        raise UserError(f"{work.root}: holds no results yet; run a study first, or name its folder with --workdir")
+    return uri
+
+
+def conclude(study: str, work: WorkFolder, tracking_uri: str | None) -> tuple[StudyResults, list[str]]:
+    """Write the report and attach it to the study's run; the results, and what was found in a few lines."""
+    loaded = load_results(study, work, tracking_uri)
+    page = write_page(loaded, work.study(study).report)
+    attach(loaded, page, tracking_address(work, tracking_uri))
+    return loaded, [*summary_lines(loaded), f"report:        {page}"]
 
 
 def attach(results: StudyResults, page: Path, uri: str) -> None:
