@@ -37,6 +37,8 @@ def ema_curves(results: StudyResults) -> go.Figure:
             )
     figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25])
     figure.update_yaxes(type="log")
+    if results.floor:
+        figure.add_hline(y=results.floor, line={"dash": "dot", "color": OTHER}, annotation_text="real images", annotation_font_color=OTHER)
     return figure
 
 

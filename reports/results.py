@@ -211,6 +211,12 @@ class StudyResults:
         return f"{given['claim']} ({given['paper']}{'; ' + given['metric'] + ': ' + values if values else ''})"
 
     @property
+    def floor(self) -> float | None:
+        """What real images score, at the same number of samples; None where it was not computed, or not the same for all trials."""
+        found = {t.metrics.get(f"floor_{self.metric}") for t in self.trials if t.best is not None}
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def searched(self) -> list[TrialResult]:
         """The trials without those of a chain."""
         return [t for t in self.trials if not self.stages or t.number < self.stages[0]["first"]]

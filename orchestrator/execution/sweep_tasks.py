@@ -151,6 +151,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import Damaged, UserError
     from trainables.evaluation.image_grid import png
+    from trainables.evaluation.scoring import evaluator_of
     from trainables.recipe import load_recipe
 
     choose_workspace()
@@ -178,7 +179,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     data = recipe.data.load()
     for row, examples in zip(record.points, pictures, strict=True):
         atomic.write_bytes(folder.samples(row), png(examples, data))
-    record.cost["gpu_seconds"] = record.cost["train_seconds"] * gpus
+    record.cost["gpu_seconds"], record.floor = record.cost["train_seconds"] * gpus, evaluator_of(recipe, place(cache)).floor()
     if further:
         folder.write_further_sweep(record)
     else:

@@ -188,6 +188,7 @@ class SweepRecord:
     experts: dict[str, Any] = field(default_factory=dict)  # groups, choices and costs of a step-adaptive trial
     classical: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.classical_scores.classical_row
     stages: list[dict[str, Any]] = field(default_factory=list)  # compute of a network and its guide; that of experts is in `experts`
+    floor: float | None = None  # the score of real images, at the same number of samples
 
     @property
     def best(self) -> dict[str, Any] | None:

@@ -56,7 +56,7 @@ class TrialContent:
         best, optimum = sweep.best, sweep.optimum or {}
         values = {
             **best["metrics"], **sweep.cost, "sigma_rel": best["sigma_rel"], "sweep_seconds": sweep.seconds,
-            "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"],
+            "sweep_evaluations": sweep.evaluations, "standard_error": best["standard_error"], f"floor_{sweep.metric}": sweep.floor,
             "sigma_rel_optimum": optimum.get("sigma_rel"), "sigma_rel_low": optimum.get("low"), "sigma_rel_high": optimum.get("high"),
             **{f"repeats_{key}": value for key, value in best.get("repeats", {}).items()},
         }

@@ -68,6 +68,17 @@ def test_the_published_result_stands_beside_the_verdict() -> None:
     assert any(line.startswith("published:") for line in summary_lines(results))
 
 
+def test_the_score_of_real_images_is_shown_where_it_is_one() -> None:
+    results = study_results(DESIGN, LEVELS)
+    assert results.floor is None and 'id="floor"' not in render_page(results)
+    for trial in results.trials:
+        trial.metrics["floor_fd_probe"] = 1.234
+    page = render_page(results)
+    assert results.floor == 1.234 and "score 1.23: less is not to be had" in page and "real images" in page
+    results.trials[0].metrics["floor_fd_probe"] = 2.0
+    assert results.floor is None
+
+
 def test_a_failed_seed_is_an_outcome() -> None:
     results = study_results(DESIGN, LEVELS)
     results.trials[1].status, results.trials[1].best, results.trials[1].ema = "failed", None, []

@@ -134,6 +134,10 @@ class Evaluator:
         error = float(weights.std() / np.sqrt(generated.count)) if weights is not None else float("nan")
         return Score(metrics[self.metric], metrics, error, weights, generated.examples, references[0].feature_hash, nearest)
 
+    def floor(self, pulse: Callable[[], None] = lambda: None) -> float:
+        """The distance that real images have from all real images, at the sweep's number of samples."""
+        return self._references[0].floor(self.settings.samples, self.settings.seed, pulse)
+
     @torch.inference_mode()
     def generate(self, denoiser: Denoiser, first: int, count: int, weaker: Denoiser | None = None, *,
                  guidance: Guidance | None = None, latents: int = 0) -> np.ndarray:

@@ -10,9 +10,11 @@ import numpy as np
 from trainables.data import ImageData
 from trainables.files.cache import cached_arrays
 from trainables.metrics.features import Features
-from trainables.metrics.frechet import FeatureStatistics
+from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.randomness import uniform
 
 _BATCH = 1024
+_DRAWS = 3
 _MOST_SAMPLES = 10_000  # real images that are compared one by one
 _MOST_NEIGHBOURS = 50_000  # real images among which the nearest ones are looked for
 
@@ -53,6 +55,26 @@ class Reference:
             arrays, _ = cached_arrays(self._cache, f"neighbours-{self._name}", lambda: self._features(_MOST_NEIGHBOURS, pulse), pulse)
             self._training = arrays["features"]
         return self._training, chosen
+
+    def floor(self, samples: int, seed: int, pulse: Callable[[], None] = lambda: None) -> float:
+        """The distance of so many images that are drawn from the real ones themselves, with replacement: the mean of three draws, or one
+        draw where the real images are very many.
+
+        No generator can be expected to score less with so many samples, unless it favours the average image.
+        """
+        images = self._data.images
+        few = len(images) <= _MOST_SAMPLES
+
+        def compute() -> dict[str, np.ndarray]:
+            found = []
+            for draw in range(_DRAWS if few else 1):
+                chosen = np.sort((uniform(seed, f"floor of the distance/{draw}", 0, samples) * len(images)).astype(int))
+                features = self.real(pulse)[chosen] if few else self.of(images, pulse, chosen)
+                found.append(frechet_distance(self.statistics_of(features), self.statistics(pulse)))
+            return {"distances": np.array(found)}
+
+        arrays, _ = cached_arrays(self._cache, f"floor-{samples}-{seed}-{self._name}", compute, pulse)
+        return float(arrays["distances"].mean())
 
     def of(self, images: np.ndarray, pulse: Callable[[], None] = lambda: None, chosen: np.ndarray | None = None) -> np.ndarray:
         """Features of raw images, of all or the chosen ones."""

@@ -72,7 +72,7 @@ def test_the_sweep_has_groups_costs_and_a_ledger(work) -> None:
     study = study_of("first")
     for number in (0, 1):
         trial, record = swept(study, folder, number)
-        assert record.best and record.best["images"] == 512 and trial.sweep == record
+        assert record.best and record.best["images"] == 512 and trial.sweep == record and 0 < record.floor < record.best["distance"]
         experts = record.experts
         assert record.cost["macs"] == pytest.approx(experts["macs_ratio"] * experts["base_macs"]) and experts["macs_ratio"] < 1
         assert [group["ratio"] for group in experts["groups"]] == pytest.approx([(1 + VALUES[number]["experts.budgets.k"]) / 2, 1.0])

@@ -13,7 +13,7 @@ from PIL import Image
 from trainables.data import ImageData
 from trainables.data.digits import Digits
 from trainables.errors import ConfigError
-from trainables.metrics import probe
+from trainables.metrics import probe, reference
 from trainables.metrics.dinov2 import DinoV2
 from trainables.metrics.features import Extracted
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
@@ -198,3 +198,15 @@ def test_the_probe_is_the_network_that_its_version_names(shape: tuple[int, int, 
     assert net[:-1](torch.zeros(2, *shape)).shape == (2, dim)
     assert [(layer.stride, layer.padding) for layer in net if isinstance(layer, torch.nn.Conv2d)] == [
         ((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (1, 1))]
+
+
+def test_the_floor_is_what_draws_of_real_images_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures(0, 400, channels=1)
+    found = Reference(Pixels(), data, tmp_path)
+    floor, true = found.floor(200, seed=0), found.statistics()
+    rng, features = np.random.default_rng(0), found.real()
+    drawn = [frechet_distance(found.statistics_of(features[rng.integers(0, 400, 200)]), true) for _ in range(60)]
+    assert np.mean(drawn) - 4 * np.std(drawn) / np.sqrt(3) < floor < np.mean(drawn) + 4 * np.std(drawn) / np.sqrt(3)
+    assert found.floor(399, seed=0) < floor == Reference(Pixels(), data, tmp_path).floor(200, seed=0) != found.floor(200, seed=1)
+    monkeypatch.setattr(reference, "_MOST_SAMPLES", 100)  # as if there were very many: features of the drawn images alone
+    assert Reference(Pixels(), data, tmp_path / "other").floor(200, seed=0) == pytest.approx(floor, rel=0.5)
