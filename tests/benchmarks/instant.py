@@ -46,8 +46,10 @@ def instant_sweep(root: str, number: int, *_: Any) -> SweepRecord:
     folder = TrialFolder(Path(root), number)
     values = folder.record.values
     distance = abs(values["weighting.gamma"] - 5.0) + values["optimiser.lr"]
-    point = {"sigma_rel": 0.1, "images": 256, "guidance_weight": 1.0, "guide_sigma_rel": None, "distance": distance, "standard_error": None,
-             "profile_error": 0.0, "drift_error": 0.0, "coefficient_norm": 1.0, "storage_error": 0.0, "metrics": {"fd_probe": distance}}
+    images = metrics_log.read(folder.root)[-1]["images"]
+    point = {"sigma_rel": 0.1, "images": images, "guidance_weight": 1.0, "guide_sigma_rel": None, "distance": distance,
+             "standard_error": None, "profile_error": 0.0, "drift_error": 0.0, "coefficient_norm": 1.0, "storage_error": 0.0,
+             "metrics": {"fd_probe": distance}}
     record = SweepRecord("fd_probe", [point])
     folder.samples(point).parent.mkdir(exist_ok=True)
     folder.samples(point).write_bytes(b"")
