@@ -9,6 +9,7 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
+from search_spaces.published import Published
 from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study, Tracking
@@ -37,6 +38,7 @@ def reference() -> str:
         "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
         "\n### search.constraints\n", _table(Constraint), "\n### sweep\n", _table(Sweep),
         "\n### sweep.sigma_rels as a range\n", _table(Optimise), "\n### compute\n", _table(Compute), "\n### tracking\n", _table(Tracking),
+        "\n### published\n", _table(Published),
         *_families(STUDY_FAMILIES, "###"), "\n## Recipe (base)\n", _table(Recipe),
         "\n### start\n", _table(Start), "\n### levels\n", _table(Levels), "\n### guide\n", _table(Guide),
         "\n### experts\n", _table(Experts),
