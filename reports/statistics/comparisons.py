@@ -50,6 +50,12 @@ class Comparisons:
     model: BlockedModel
     paired: bool  # each from its own paired differences, because spreads differ between variants
     unequal_p: float | None  # of the test for different spreads; None where there are too few seeds
+    looks: int = 1  # planned looks at the data, which share the error rate
+
+    @property
+    def error_rate(self) -> float:
+        """Of the family at each look."""
+        return ERROR_RATE / self.looks
 
     @property
     def method(self) -> str:
@@ -59,9 +65,10 @@ class Comparisons:
         return f"variant + seed on log scores, pooled variance with {self.model.freedom} degrees of freedom; {NAMES[self.family]}-corrected"
 
 
-def compare(scores: Sequence[SeedScore], family: Family, baseline: str) -> Comparisons:
+def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: int = 1) -> Comparisons:
     """All comparisons of a family: with the baseline, of all pairs, or of each variant with the one before it.
 
+    Intervals are those of one of several planned `looks` (Bonferroni): they hold at 95 % for all of them together.
     ValueError where there are fewer than two variants, or no degree of freedom: with one seed nothing can be said.
     """
     model = fit(scores)
@@ -71,9 +78,9 @@ def compare(scores: Sequence[SeedScore], family: Family, baseline: str) -> Compa
     if model.freedom < 1:
         raise ValueError("one seed per variant says nothing about the spread between seeds: train at least two")
     unequal = _unequal_spreads(model)
-    if unequal is not None and unequal < _UNEQUAL and (items := _paired(scores, pairs)):
-        return Comparisons(family, tuple(items), model, True, unequal)
-    return Comparisons(family, tuple(_pooled(model, pairs, family)), model, False, unequal)
+    if unequal is not None and unequal < _UNEQUAL and (items := _paired(scores, pairs, ERROR_RATE / looks)):
+        return Comparisons(family, tuple(items), model, True, unequal, looks)
+    return Comparisons(family, tuple(_pooled(model, pairs, family, ERROR_RATE / looks)), model, False, unequal, looks)
 
 
 def _pairs(variants: tuple[str, ...], family: Family, baseline: str) -> list[tuple[str, str]]:
@@ -85,14 +92,14 @@ def _pairs(variants: tuple[str, ...], family: Family, baseline: str) -> list[tup
     return [(v, baseline) for v in variants if v != baseline] if baseline in variants else []
 
 
-def _pooled(model: BlockedModel, pairs: list[tuple[str, str]], family: Family) -> list[Comparison]:
+def _pooled(model: BlockedModel, pairs: list[tuple[str, str]], family: Family, error_rate: float) -> list[Comparison]:
     weights = np.array([[(v == a) - (v == b) for v in model.variants] for a, b in pairs], dtype=float)
     found = [model.difference(w) for w in weights]
     statistics = [_ratio(value, error) for value, error in found]
     covariance = weights @ model.unscaled @ weights.T
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale)
-    critical, inner = (family_critical(correlation, model.freedom, level) for level in (0.95, 0.90))
+    critical, inner = (family_critical(correlation, model.freedom, level) for level in (1 - error_rate, 1 - 2 * error_rate))
     if family == "ladder":
         adjusted = holm([float(2 * stats.t.sf(abs(t), model.freedom)) for t in statistics])
     else:
@@ -103,7 +110,7 @@ def _pooled(model: BlockedModel, pairs: list[tuple[str, str]], family: Family) -
     ]
 
 
-def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]]) -> list[Comparison]:
+def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]], error_rate: float) -> list[Comparison]:
     """Each pair on its own, Bonferroni for intervals and Holm for p; empty where a pair has fewer than two common seeds."""
     logs: dict[str, dict[int, float]] = {}
     for s in scores:
@@ -114,7 +121,7 @@ def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]]) -> list[C
         if len(differences) < 2:
             return []
         error, freedom = float(differences.std(ddof=1)) / math.sqrt(len(differences)), len(differences) - 1
-        critical, inner = (float(stats.t.ppf(1 - rate / (2 * len(pairs)), freedom)) for rate in (ERROR_RATE, 2 * ERROR_RATE))
+        critical, inner = (float(stats.t.ppf(1 - rate / (2 * len(pairs)), freedom)) for rate in (error_rate, 2 * error_rate))
         value = float(differences.mean())
         p = float(2 * stats.t.sf(abs(_ratio(value, error)), freedom))
         found.append(_comparison((a, b), value, error, critical, inner, p, len(differences)))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from scipy import stats
 
-from reports.statistics.comparisons import ERROR_RATE, NAMES, Comparison, Comparisons, critical_value
+from reports.statistics.comparisons import NAMES, Comparison, Comparisons, critical_value
 
 Word = Literal["better", "worse", "equivalent", "cannot tell yet"]
 POWER = 0.8
@@ -27,7 +27,7 @@ class Verdict:
 
 def judge(comparisons: Comparisons, smallest_effect: float, metric: str) -> list[Verdict]:
     """A verdict per comparison; `smallest_effect` in (0, 1) is the relative difference that matters, and bounds equivalence."""
-    words = [_word(c, smallest_effect) for c in comparisons.items]
+    words = [word_of(c, comparisons.error_rate, smallest_effect) for c in comparisons.items]
     needed = seeds_needed(comparisons, smallest_effect) if "cannot tell yet" in words else None
     return [
         Verdict(c, word, needed if word == "cannot tell yet" else None, _sentence(c, comparisons, word, needed, smallest_effect, metric))
@@ -35,9 +35,10 @@ def judge(comparisons: Comparisons, smallest_effect: float, metric: str) -> list
     ]
 
 
-def _word(c: Comparison, smallest_effect: float) -> Word:
+def word_of(c: Comparison, error_rate: float, smallest_effect: float) -> Word:
+    """The verdict of one comparison, whose intervals are those of the error rate."""
     bound = math.log1p(smallest_effect)
-    if c.p < ERROR_RATE:
+    if c.p < error_rate:
         return "better" if c.difference < 0 else "worse"
     return "equivalent" if -bound < c.inner_low and c.inner_high < bound else "cannot tell yet"
 
@@ -47,6 +48,8 @@ def _sentence(c: Comparison, family: Comparisons, word: Word, needed: int | None
     corrected = "Holm" if family.paired else NAMES[family.family]
     count = len(family.items)
     basis = f"95 %: {low} to {high}, {c.seeds} seeds, {corrected}-corrected over {count} comparison{'s' if count > 1 else ''}"
+    if family.looks > 1:
+        basis += f" and {family.looks} planned looks"
     if word in ("better", "worse"):
         verb = "lowers" if word == "better" else "raises"
         return f"{c.variant} {verb} {metric} by {abs(math.expm1(c.difference)):.1%} against {c.against} ({basis})."
@@ -69,7 +72,7 @@ def seeds_needed(family: Comparisons, smallest_effect: float, power: float = POW
     def enough(seeds: int) -> bool:
         freedom = (variants - 1) * (seeds - 1)
         shift = effect / math.sqrt(2 * model.variance / seeds)
-        critical = critical_value(family.family, variants, freedom)
+        critical = critical_value(family.family, variants, freedom, 1 - family.error_rate)
         return float(stats.nct.sf(critical, freedom, shift)) >= power
 
     low, high = 1, 2
