@@ -24,6 +24,8 @@ class Against:
     baseline_name: str
     smallest_effect: float = 0.05  # relative difference that matters
     family: Family = "baseline"
+    looks: tuple[int, ...] = ()
+    seed_list: tuple[int, ...] = ()
 
 
 def compare_studies(studies: Sequence[StudyResults], baseline: str = "", smallest_effect: float = 0.05) -> Ablation:
@@ -52,6 +54,9 @@ def _variants(results: StudyResults) -> dict[str, Variant]:
     if results.warnings:
         raise ConfigError(f"study {results.name}: {results.warnings[0]}")
     if ablation := ablation_of(results):
+        if ablation.design.looks:
+            raise ConfigError(f"study {results.name}: is a race: which variants have more seeds depended on their scores, "
+                              "so that its own report alone compares them at a known error rate")
         found = {variant.name: variant for variant in ablation.variants if variant.scores}
     elif results.ranked:
         best = results.candidates[0] if results.candidates else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from reports.results import StudyResults, TrialResult
 from reports.statistics.blocked_model import SeedScore, pairing
 from reports.statistics.comparisons import Comparisons, compare
+from reports.statistics.race import race
 from reports.statistics.verdicts import Verdict, judge
 from search_spaces.designs import Family
 from search_spaces.study import Study
@@ -55,6 +58,10 @@ class Question(Protocol):
     def baseline_name(self) -> str: ...
     @property
     def smallest_effect(self) -> float: ...
+    @property
+    def looks(self) -> tuple[int, ...]: ...
+    @property
+    def seed_list(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Ablation:
     def comparisons(self) -> Comparisons | None:
         """None while too little has been trained."""
         try:
-            return compare(self._scores, self.design.family, self.design.baseline_name)
+            return self._compared()
         except ValueError:
             return None
 
@@ -116,10 +123,19 @@ class Ablation:
     def _scores(self) -> list[SeedScore]:
         return [SeedScore(v.name, seed, score) for v in self.variants for seed, score in v.scores.items() if score > 0]
 
+    def _compared(self) -> Comparisons:
+        design = self.design
+        if not design.looks:
+            return compare(self._scores, design.family, design.baseline_name)
+        ended = {(v.name, seed) for v in self.variants for seed in (*v.scores, *v.failed)}
+        return race(
+            self._scores, ended, design.seed_list, design.looks, design.family, design.baseline_name, design.smallest_effect
+        ).comparisons
+
     @property
     def _why_nothing(self) -> str:
         try:
-            compare(self._scores, self.design.family, self.design.baseline_name)
+            self._compared()
         except ValueError as error:
             return str(error)
         return ""
@@ -135,13 +151,18 @@ def ablation_of(results: StudyResults) -> Ablation | None:
     study = Study.model_validate(results.definition) if results.definition.get("design") else None
     if study is None or study.design is None:
         return None
-    trials = {trial.number: trial for trial in results.trials}
+    trials = {_place(trial.values): trial for trial in results.trials}
     by_variant: dict[str, list[TrialResult]] = {}
-    for number, planned in enumerate(study.design_trials):
+    for planned in study.design_trials:
         mine = by_variant.setdefault(planned.variant, [])
-        if number in trials:
-            mine.append(trials[number])
+        if trial := trials.get(_place(planned.values)):
+            mine.append(trial)
     return Ablation(results.metric, study.design, tuple(variant_of(name, mine) for name, mine in by_variant.items()))
+
+
+def _place(values: Mapping[str, Any]) -> str:
+    """What tells a trial of a design from the others: its number is not its place in the design where seeds were spared."""
+    return json.dumps(values, sort_keys=True)
 
 
 def variant_of(name: str, trials: list[TrialResult]) -> Variant:

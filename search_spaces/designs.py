@@ -38,6 +38,9 @@ class Design(Method, abc.ABC):
     smallest_effect: float = Field(
         0.05, gt=0, lt=1, description="relative difference that matters: bound of equivalence, and what the seeds needed are worked out for"
     )
+    looks: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (), description="racing: numbers of seeds after which decided variants get no more; these looks and the last one share the 5 %"
+    )
 
     @abc.abstractmethod
     def changes(self) -> dict[str, Changes]:
@@ -70,6 +73,8 @@ class Design(Method, abc.ABC):
             raise ValueError(f"a design compares at least two variants, and this one has {len(names)}")
         if self.baseline and self.baseline not in names:
             raise ValueError(f"baseline: '{self.baseline}' is no variant. Variants: {', '.join(names)}")
+        if list(self.looks) != sorted(set(self.looks)) or (self.looks and self.looks[-1] >= len(seeds)):
+            raise ValueError(f"looks: {list(self.looks)} was given: use rising numbers below {len(seeds)}, after which is the last look")
         variants = [flat(changes) for changes in self.changes().values()]
         for name, values in zip(names, variants, strict=True):
             if "seed" in values:

@@ -84,6 +84,7 @@ def _design_lines(name: str, design: Design) -> list[str]:
     return [
         f"study       {name}: {len(variants)} variants x {len(design.seed_list)} seeds, compared {against}; "
         f"a difference of {design.smallest_effect:.0%} matters",
+        *([f"looks       after {', '.join(map(str, design.looks))} seeds: variants that are decided get no more"] if design.looks else []),
         "variants",
         *[f"  {variant:<24}{', '.join(f'{path} = {value}' for path, value in flat(changes).items()) or 'the base'}"
           for variant, changes in variants.items()],

@@ -81,10 +81,15 @@ def _summary(folder: StudyFolder, study: Study, found: list[TrialStatus]) -> str
     best = min(swept, key=lambda s: s.score or 0.0, default=None)
     state = 'running' if folder.is_held else 'not running'
     wanted, of_seeds = study.trials_wanted, ""
-    history = _history(folder) if study.search_seeds or study.chain else None
+    looks = study.design.looks if study.design else ()
+    history = _history(folder) if study.search_seeds or study.chain or looks else None
     if history and study.search_seeds:
         wanted, of_seeds = _proposals(history, study, found)
+    if history and looks:
+        wanted -= len(history.spared)
     parts = [f"study {folder.root.name}: {state}", f"{ended} of {wanted} trials ended"]
+    if history and history.spared:
+        parts.append(f"{len(history.spared)} spared, because their variants are decided")
     infeasible = sum(s.stage == _STAGES["infeasible"] for s in found)
     if infeasible:
         parts.append(f"{infeasible} of them infeasible")

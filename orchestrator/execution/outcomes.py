@@ -61,6 +61,8 @@ class Outcomes:
         """Trials that will not be run are not waited for."""
         if self._seeds.several:
             self.tally.trials = self._study.trials_wanted - self._seeds.spared(self._history, self.verdicts)
+        elif self._history.spared:
+            self.tally.trials = self._study.trials_wanted - len(self._history.spared)
 
     def _rank(self, number: int, verdict: Verdict) -> None:
         """Keep the best score: of a trial, or the mean of a proposal's seeds once all are in."""

@@ -103,6 +103,8 @@ def _refusal(change: tuple[str, Any, Any], earlier: Study, folder: StudyFolder) 
         values = [trial.record.values for trial in folder.trials() if trial.record.training != "infeasible"]
         begun = len({json.dumps({**v, "seed": 0}, sort_keys=True) for v in values}) if earlier.search_seeds else len(values)
         return None if new >= begun else f" ({begun} have begun already)"
+    if path == "design.seeds" and earlier.design and earlier.design.looks:
+        return " (the looks of a race are planned before it begins)"
     if path == "design.seeds" and isinstance(old, int) and isinstance(new, int):  # seed by seed: the trials so far stay what they are
         return None if new >= old else " (seeds can be added, not taken away)"
     if path.startswith("search.seeds"):

@@ -64,6 +64,7 @@ class History:
         self.trials_of: dict[int, list[int]] = {}  # by proposal, in the order of its seeds
         self.stages: list[Stage] = []
         self.staged: dict[int, DesignTrial] = {}  # trials of stages
+        self.spared: set[int] = set()  # trials of a design, by their place in it, of variants that are decided
         self.dropped: set[int] = set()  # proposals whose further seeds are not trained
         self.verdicts: dict[int, Verdict] = {}  # of trials, as the search has been told them
         self.reports: dict[tuple[int, int], Report] = {}  # by (trial, images), in the order in which they came
@@ -93,6 +94,8 @@ class History:
             case "staged":
                 stage = next(s for s in reversed(self.stages) if s.first <= event["trial"])
                 self.staged[event["trial"]] = stage.trials[event["trial"] - stage.first]
+            case "spared":
+                self.spared.add(event["planned"])
             case "dropped":
                 self.dropped.add(event["proposal"])
             case "told":
@@ -165,6 +168,11 @@ def stage(name: str, trial: int, design: Variants | None, reason: str = "") -> d
 def dropped(proposal: int) -> dict[str, Any]:
     """The event that no further seed of a proposal is trained, because it is hopeless."""
     return {"event": "dropped", "proposal": proposal}
+
+
+def spared(planned: int) -> dict[str, Any]:
+    """The event that a trial of a design, by its place in it, is not trained, because its variant is decided."""
+    return {"event": "spared", "planned": planned}
 
 
 def impossible(trial: int) -> dict[str, Any]:

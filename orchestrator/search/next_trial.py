@@ -1,4 +1,4 @@
-"""The next trial of a search, as entries of its log: a further seed of a proposal, or a new proposal."""
+"""The next trial of a search, as entries of its log: of a design, a further seed of a proposal, or a new proposal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.search import history as events
 from orchestrator.search.history import History
+from orchestrator.search.looks import next_of_design
 from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.proposals import propose
 
@@ -16,6 +17,9 @@ def decide(view: OptunaView, number: int, history: History, enough: bool) -> Ite
 
     Each entry is to be taken into the history before the next is asked for.
     """
+    if view.study.design:
+        yield from next_of_design(view.study, number, history)
+        return
     seeds = view.seeds
     while further := seeds.next_trial(history):
         proposal, seed = further

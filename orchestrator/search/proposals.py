@@ -22,10 +22,8 @@ _OF_THIS_CALL = ("relative_params", "fixed_params")  # what Optuna's samplers ke
 
 
 def propose(view: OptunaView, number: int, history: History) -> Proposal:
-    """Values of proposal `number` of the view's study: the design's, or a sampler's; a search begins with its points."""
+    """Values of proposal `number` of the view's search, by its sampler; a search begins with its points."""
     study = view.study
-    if study.design:
-        return Proposal(number, dict(study.design_trials[number].values))
     points = study.search.points
     given = dict(points[number]) if number < len(points) else {}
     match study.search.sampler:

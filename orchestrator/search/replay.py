@@ -30,7 +30,7 @@ def replay_search(study: Study, events: Iterable[Mapping[str, Any]]) -> Replay:
     proposals = decisions = 0
     differences = []
     for event in events:
-        if event["event"] in ("proposed", "repeated", "dropped"):
+        if event["event"] in ("proposed", "repeated", "dropped", "spared"):
             proposals += event["event"] == "proposed"
             again = next(decide(view, len(history.trials), history, enough=event["event"] != "proposed"), None)
             if _said(again) != _said(event):
@@ -57,6 +57,8 @@ def _said(event: Mapping[str, Any] | None) -> str:
             return f"proposed {event['values'] if event else ''}{seed}"
         case "repeated":
             return f"proposal {event['proposal']} on seed {event['seed']}" if event else ""
+        case "spared":
+            return f"waiting, with trial {event['planned']} of the design spared" if event else ""
         case "dropped":
             return f"waiting, with proposal {event['proposal']} dropped" if event else ""
     return "waiting"

@@ -3,6 +3,7 @@
     begun      trials of earlier studies that the sampler learns from
     proposed   a proposal's values and its first trial
     repeated   a proposal's trial on a further seed
+    spared     a trial of a design is not trained, because its variant is decided
     dropped    a proposal is hopeless, and gets no further seeds
     impossible its values make no recipe; the next trial is drawn at random, because samplers learn nothing from such a trial
     stage      a stage of the chain is laid out around what the search has found

@@ -20,6 +20,7 @@ from orchestrator.search import history as events
 from orchestrator.search.chain import chain_begun, next_of_chain
 from orchestrator.search.early_stopping import Report, rule_for
 from orchestrator.search.history import History, Learnt
+from orchestrator.search.looks import looked_at, planned_so_far
 from orchestrator.search.next_trial import decide, may_be_stopped
 from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.search_log import SearchLog
@@ -154,7 +155,7 @@ class StudySearch(Searcher):
     @property
     def _enough(self) -> bool:
         """Whether no new proposal is wanted."""
-        proposed = len(self._history.proposals)
+        proposed = planned_so_far(self._history)
         possible = proposed - len(self._history.impossible_proposals)
         return possible >= self._study.possible_proposals or proposed >= self._study.most_proposals
 
@@ -202,7 +203,16 @@ class StudySearch(Searcher):
     def _ends(self, number: int) -> Iterable[float]:
         """First trials whose results are not waited for, one after the other until the next trial is known."""
         first = self._told_below(number)
+        if self._study.design:
+            return self._looks(first)
         return [first] if math.isinf(first) or not self._view.seeds.several else [*range(int(first), number), number]
+
+    def _looks(self, first: float) -> Iterator[float]:
+        """Of a design: a look needs all results before it, and what is spared may lead to the next look."""
+        before = -1
+        while (end := looked_at(self._study, self._history)) > before:
+            yield first if end == 0 else end if math.isinf(first) else max(end, first)
+            before = end
 
     def _told_below(self, number: int) -> float:
         """The first trial whose result a proposal does not use, whatever has come in."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reports.compare import compare_studies
 from reports.page import render_page
 from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.tables import render, summary_lines
@@ -162,3 +164,16 @@ def test_a_best_length_at_the_edge_of_the_sweep_is_noted() -> None:
     for trial in results.trials:
         trial.ema = [p for p in trial.ema if p.sigma_rel >= 0.08]
     assert any("edm's best EMA length, 0.08, lies at the edge of the swept range (0.08 to 0.12)" in note for note in outcome(results).notes)
+
+
+def test_a_race_is_judged_at_its_looks_and_its_trials_are_found_by_their_values() -> None:
+    whole = study_results({**DESIGN, "looks": [3]}, LEVELS)
+    kept = [t for t in whole.trials if t.seed < 3 or t.values.get("weighting.kind") != "snr"]
+    raced = replace(whole, trials=[replace(t, number=n) for n, t in enumerate(kept)])
+    found = outcome(raced)
+    assert [len(v.scores) for v in found.variants] == [6, 3, 6]
+    assert [(v.word, v.comparison.seeds) for v in found.verdicts] == [("worse", 3), ("better", 3)]
+    assert "and 2 planned looks" in found.headline
+    assert "the first look is after 3 seeds" in outcome(replace(raced, trials=raced.trials[:5])).headline
+    with pytest.raises(ConfigError, match="is a race"):
+        compare_studies([raced, replace(study_results(DESIGN, LEVELS), name="other")])

@@ -96,6 +96,8 @@ def test_files_of_variants_are_those_of_the_folder_in_which_the_study_was_loaded
     ({"variants": {"a": {}, "b": {"experts.groups": 2}}}, {"sweep": {"times": [0.5, 1.0]}}, ["sweep.times", "experts"]),
     ({"rows": {"A": {}, "B": {"weighting": "p2"}}, "baseline": "A"}, {}, ["one before"]),
     ({"variants": VARIANTS, "smallest_effect": 2}, {}, ["smallest_effect"]),
+    ({"variants": VARIANTS, "seeds": 5, "looks": [4, 3]}, {}, ["looks: [4, 3]", "rising numbers below 5"]),
+    ({"variants": VARIANTS, "seeds": 5, "looks": [3, 5]}, {}, ["looks: [3, 5]"]),
     ({"kind": "latin_square"}, {}, ["latin_square", "factorial"]),
 ])
 def test_what_is_no_design_is_explained(design: dict, fields: dict, words: list[str]) -> None:
