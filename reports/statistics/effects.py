@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,9 @@ def effects(factors: Mapping[str, Sequence[Any]], runs: Sequence[Run], resolutio
     needed = 1 + sum(math.prod(len(factors[name]) - 1 for name in effect) for effect in chosen)
     if len(table) < needed + 1 or any(table[c].nunique() < len(factors[n]) for n, c in column.items()):
         raise ValueError(f"{len(table)} runs have a score, and {len(chosen)} effects need more than {needed}, with every level among them")
-    model = ols("y ~ " + " + ".join([*blocks, *term.values()]), table).fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a singular design matrix, which is an error of ours below
+        model = ols("y ~ " + " + ".join([*blocks, *term.values()]), table).fit()
     if model.df_resid < 1 or model.model.rank < model.df_model + 1 or model.model.exog.shape[1] > model.model.rank:
         raise ValueError("the runs that have a score cannot tell the effects apart yet")
     anova, intervals = anova_lm(model, typ=3), model.conf_int()

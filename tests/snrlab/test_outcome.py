@@ -24,7 +24,7 @@ def outcome(finished) -> snrlab.Outcome:
 def test_tables_hold_what_the_commands_show(outcome: snrlab.Outcome) -> None:
     assert list(outcome.trials.index) == [0, 1, 2] and outcome.metric == "fd_probe" and outcome.definition["name"] == "small"
     best = outcome.trials["fd_probe"].min()
-    assert outcome.ema.groupby("trial")["fd_probe"].min().min() == best and set(outcome.ema["sigma_rel"]) == {0.05, 0.12}
+    assert best in set(outcome.ema["fd_probe"]) and set(outcome.ema["sigma_rel"]) >= {0.05, 0.12}  # further sweeps are in it, too
     assert set(outcome.curves.columns) == {"trial", "images", "interim_fd_probe", "loss"} and set(outcome.curves["trial"]) == {0, 1, 2}
     assert outcome.levels.empty and outcome.variants.empty and outcome.verdicts == []  # no held-out images, and a search
     assert f"{best:.3f}" in outcome.verdict and "small" in repr(outcome) and "<table" in outcome._repr_html_()
