@@ -102,10 +102,9 @@ def _speed_up(variant: Variant, baseline: Variant, curves: dict[int, Curve], tar
     reached = sum(math.isfinite(images) for images in needed.values())
     if reached < len(needed):
         return SpeedUp(variant.name, len(needed), reached, None, None, None, None, None, "at most")
-    if early := [seed for seed, images in needed.items() if images == 0]:
-        least = min(targets[seed][0] / curves[seed][0][0] for seed in early)
-        return SpeedUp(variant.name, len(needed), reached, least, None, None, None, None, "at least")
-    ratios = np.log([targets[seed][0] / needed[seed] for seed in curves])
+    ratios = np.log([targets[seed][0] / (needed[seed] or curves[seed][0][0]) for seed in curves])
+    if not all(needed.values()):
+        return SpeedUp(variant.name, len(needed), reached, float(np.exp(ratios.mean())), None, None, None, None, "at least")
     seconds, macs = (np.log([cost(baseline, seed) / cost(variant, seed) for seed in curves]) for cost in (_seconds, _macs))
     low = high = None
     if len(ratios) > 1:
@@ -128,7 +127,7 @@ def _macs(variant: Variant, seed: int) -> float:
 
 
 def _trial(variant: Variant, seed: int) -> TrialResult:
-    return next(trial for trial in variant.trials if trial.seed == seed)
+    return next(trial for trial in variant.trials if trial.seed == seed and trial.status == "completed")
 
 
 def _known(value: float) -> float | None:

@@ -138,7 +138,7 @@ class Search(Settings):
     )
     drop_hopeless: bool = Field(
         True, description="with several seeds and one objective: train no further seeds of a proposal that is worse than the best so far "
-        "at 1 % (paired t test, once the spread between seeds has four degrees of freedom)"
+        "at 1 % (paired t test, Bonferroni over the complete proposals, once the spread between seeds has four degrees of freedom)"
     )
     hours: float = Field(0.0, ge=0, description="no trial begins after so many hours of running; 0 is no limit")
     gpu_hours: float = Field(0.0, ge=0, description="no trial begins once so many GPU-hours of training are used; 0 is no limit")

@@ -97,7 +97,10 @@ class Seeds:
         return None
 
     def is_hopeless(self, history: History, proposal: int) -> bool:
-        """Whether a proposal is worse than the best complete one by a one-sided t test at 1 %.
+        """Whether a proposal is worse than the best complete one by a one-sided t test at 1 % over all complete ones (Bonferroni).
+
+        The best of many is too good by chance: without the correction, a proposal as good as all others would be dropped the oftener
+        the more there are.
 
         The difference is the mean over the seeds that both have, on the scale of `mean_score`; its standard error is s sqrt(2 / k) with
         k seeds and s the residual spread of the model (proposal + seed) over the complete proposals, of which it takes
@@ -116,7 +119,7 @@ class Seeds:
         difference = float((mine - table[table.mean(axis=1).argmin()][: len(mine)]).mean())
         from scipy.stats import t
 
-        return difference > float(t.isf(_ERROR_RATE, freedom)) * spread * math.sqrt(2 / len(mine))
+        return difference > float(t.isf(_ERROR_RATE / len(complete), freedom)) * spread * math.sqrt(2 / len(mine))
 
     def _scores(self, history: History, proposal: int) -> list[float]:
         """First objective of the seeds that are in, in their order up to the first that is not; less is better."""

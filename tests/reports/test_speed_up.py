@@ -76,6 +76,14 @@ def test_who_is_there_before_the_first_stored_time_has_a_bound() -> None:
     assert found.bound == "at least" and found.images == 4.0 and found.low is None and "at least 4.00 times" in found.text
 
 
+def test_the_bound_is_of_the_mean_over_all_seeds() -> None:
+    results = study_results({"base": 1.0, "<i>fast</i>": 1.0, "slow": 2.0})
+    early = next(t for t in results.trials if t.variant == "1")
+    early.ema = [replace(point, distance=point.distance / 3) for point in early.ema]
+    found = outcome(results)["<i>fast</i>"]
+    assert found.bound == "at least" and found.images == pytest.approx(4 ** (1 / 5))  # one seed of five at least 4 times, the others once
+
+
 def test_each_time_has_its_own_best_length_over_all_seeds() -> None:
     results = study_results({"base": 1.0, "<i>fast</i>": 2.0, "slow": 0.5})
     for trial in results.trials:
