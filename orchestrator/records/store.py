@@ -178,7 +178,7 @@ class Store:
         return damaged if whole else [*damaged, str(checkpoint.path(entry.folder))]
 
     def _drop(self, entry: Entry) -> None:
-        (entry.folder / _ENTRY).unlink()
+        (entry.folder / _ENTRY).unlink(missing_ok=True)  # another process may be at it, too
         remove_tree(entry.folder)
 
     def _is_being_made(self, key: str) -> bool:

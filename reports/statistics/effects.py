@@ -54,7 +54,7 @@ def effects(factors: Mapping[str, Sequence[Any]], runs: Sequence[Run], resolutio
     column = {name: f"f{i}" for i, name in enumerate(names)}
     table = pd.DataFrame([
         {"y": math.log(score), "seed": seed, **{column[name]: list(factors[name]).index(levels[name]) for name in names}}
-        for levels, seed, score in runs if score > 0
+        for levels, seed, score in runs if 0 < score < math.inf
     ])
     term = {effect: ":".join(f"C({column[name]}, Sum)" for name in effect) for effect in chosen}
     blocks = ["C(seed, Sum)"] if len(table) and table["seed"].nunique() > 1 else []
