@@ -14,9 +14,9 @@ from trainables.weightings.weighting import Weighting
 
 
 class Ugd(Weighting):
-    """Weight 1 on the target's loss, times a weight per bucket of log SNR that makes the common gradient shortest.
+    """Weight 1 on the target's loss, times a factor per bucket of log SNR that makes the batches' mean gradient shortest.
 
-    Training estimates the latter (`training/beside/ugd.py`).
+    Training estimates the latter (`training/beside/ugd.py`); its mean over the images is 1.
     """
 
     kind: Literal["ugd"] = "ugd"
@@ -24,23 +24,31 @@ class Ugd(Weighting):
     decay: float = Field(
         0.9, ge=0, lt=1, description="share of the earlier estimates kept at each new one in their running mean; 0 is the newest alone"
     )
-    ridge: float = Field(0.1, gt=0, description="pull towards equal weights, relative to the mean squared gradient norm")
+    ridge: float = Field(0.1, gt=0, description="pull towards equal factors, relative to the mean squared gradient norm")
 
     def log_weight(self, log_snr: Array, target: Target) -> Array:
         """log w before the first estimate: constant on the target."""
         return -target.log_jacobian(log_snr)
 
 
-def min_norm_weights(gram: np.ndarray, ridge: float) -> np.ndarray:
-    """w >= 0 of sum 1 that minimises w' (G + ridge tr(G)/n I) w, for the Gram matrix G [n, n] of the gradients."""
+def min_norm_weights(gram: np.ndarray, ridge: float, shares: np.ndarray | None = None) -> np.ndarray:
+    """w >= 0 of sum 1 that makes the common gradient sum w_b g_b shortest, for the Gram matrix G [n, n] of the gradients g_b.
+
+    What counts by `shares` p [n] (all equal if None; of any sum) in a mean gets the factors w/p, of mean 1. `ridge` pulls them towards 1:
+    the least is sought of w' G w + ridge s sum w^2/(n p), with s the mean squared norm of the gradients under p.
+    """
     from scipy.optimize import nnls
 
     n = len(gram)
-    scale = np.trace(gram) / n
+    shares = np.full(n, 1.0 / n) if shares is None else shares / shares.sum()
+    scale = shares @ np.diag(gram)
     if not scale > 0:
-        return np.full(n, 1.0 / n)
-    values, vectors = np.linalg.eigh(gram / scale + ridge * np.eye(n))
+        return shares
+    # In v = w / root p the penalty is even, so that the matrix is well conditioned for rare buckets, too.
+    root_share = np.sqrt(shares)
+    values, vectors = np.linalg.eigh(root_share[:, None] * gram * root_share / scale + ridge / n * np.eye(n))
     root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T  # root' root = the matrix
-    # Minimising |root w|^2 + M^2 (sum w - 1)^2 keeps the direction of the constrained solution for any M.
-    solution, _ = nnls(np.vstack([root, np.full((1, n), 10.0)]), np.append(np.zeros(n), 10.0))
-    return solution / solution.sum()
+    # Minimising |root v|^2 + M^2 (root_share v - 1)^2 keeps the direction of the constrained solution for any M.
+    solution, _ = nnls(np.vstack([root, 10.0 * root_share]), np.append(np.zeros(n), 10.0))
+    weights = root_share * solution
+    return weights / weights.sum()

@@ -155,7 +155,7 @@ def expected_gradient(recipe: Recipe, run: loop.Run) -> np.ndarray:
     weight = np.asarray(recipe.weighting.weight(levels, recipe.target)) * shares
     if "ugd" in run.beside:
         edges = np.linspace(-12, 12, 17)[1:-1]
-        weight = weight * run.beside["ugd"].weights[np.searchsorted(edges, levels, side="right")]  # type: ignore[attr-defined]
+        weight = weight * run.beside["ugd"].factors[np.searchsorted(edges, levels, side="right")]  # type: ignore[attr-defined]
     theta = torch.tensor(THETA, dtype=torch.float64, requires_grad=True)
     loss = PIXELS * squared_error(recipe, theta, torch.from_numpy(levels))
     if run.model.head is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from trainables.targets import make_target
 from trainables.training import bucket_gradients as module
 from trainables.training.batch import Batch
 from trainables.training.beside import Step
-from trainables.training.beside.ugd import BucketWeights
+from trainables.training.beside.ugd import BucketFactors
 from trainables.training.bucket_gradients import BUCKETS, EDGES, bucket_gradients, bucket_of
 from trainables.training.diagnostics import Diagnostics
 from trainables.training.inputs import Inputs
@@ -102,22 +104,22 @@ def test_parts_of_the_parameters_change_nothing_but_rounding(monkeypatch: pytest
     assert max(held) <= len(whole.buckets) * most and most < size / 2 and sum(held) == len(whole.buckets) * size
 
 
-def ugd_weights(ranks: Ranks, decay: float = 0.9, steps: int = 3) -> np.ndarray:
-    weights, denoiser, count = BucketWeights(Ugd(every=1, decay=decay)), Denoiser(Scale(), make_target("x0")), 24 // ranks.world
+def ugd_factors(ranks: Ranks, decay: float = 0.9, steps: int = 3) -> np.ndarray:
+    ugd, denoiser, count = BucketFactors(Ugd(every=1, decay=decay)), Denoiser(Scale(), make_target("x0")), 24 // ranks.world
     for index in range(steps):
         batch = batch_of(24 * index + count * ranks.rank, count)
-        weights.before_step(Step(denoiser, batch, index, ranks, Arithmetic()))
-    restored = BucketWeights(Ugd(every=1, decay=decay))
-    restored.restore(weights.state())
-    assert (restored.factor(batch.log_snr) == weights.factor(batch.log_snr)).all()
-    assert all((restored.state()[name] == array).all() for name, array in weights.state().items())
-    return weights.weights
+        ugd.before_step(Step(denoiser, batch, index, ranks, Arithmetic()))
+    restored = BucketFactors(Ugd(every=1, decay=decay))
+    restored.restore(ugd.state())
+    assert (restored.factor(batch.log_snr) == ugd.factor(batch.log_snr)).all()
+    assert all((restored.state()[name] == array).all() for name, array in ugd.state().items())
+    return ugd.factors
 
 
-def test_ugd_has_the_same_weights_on_one_and_two_ranks() -> None:
-    one, other = on_ranks(2, ugd_weights)
+def test_ugd_has_the_same_factors_on_one_and_two_ranks() -> None:
+    one, other = on_ranks(2, ugd_factors)
     assert (one == other).all() and one.std() > 0.1
-    np.testing.assert_allclose(one, ugd_weights(Ranks()), rtol=1e-5)
+    np.testing.assert_allclose(one, ugd_factors(Ranks()), rtol=1e-5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])
@@ -127,7 +129,29 @@ def test_ugd_averages_its_estimates_over_time(decay: float) -> None:
     mean = np.tensordot(shares / shares.sum(), [e.unbiased_gram for e in estimates], 1)
     expected = np.ones(BUCKETS)
     expected[[5, 8, 10]] = 3 * min_norm_weights(mean, Ugd().ridge)
-    np.testing.assert_allclose(ugd_weights(Ranks(), decay), expected, rtol=1e-6)
+    np.testing.assert_allclose(ugd_factors(Ranks(), decay), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("corrected", [False, True], ids=["drawn", "corrected"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_ugd_makes_the_mean_gradient_shortest_whatever_the_buckets_shares(share: float, corrected: bool) -> None:
+    """Two buckets, of which one holds so many of the images, or so much of their corrections."""
+    count = 400
+    one = round(count * (0.5 if corrected else share))
+    batch = replace(batch_of(0, count), log_snr=torch.cat([torch.full((one,), -4.0), torch.full((count - one,), 4.0)]))
+    if corrected:
+        batch = batch.corrected(torch.cat([torch.full((one,), 2 * share), torch.full((count - one,), 2 - 2 * share)]))
+    denoiser = Denoiser(Scale(), make_target("x0"))
+    ugd = BucketFactors(Ugd(every=1, ridge=1e-9))
+    ugd.before_step(Step(denoiser, batch, 0, Ranks(), Arithmetic()))
+    factor = ugd.factor(batch.log_snr)
+    counts = batch.correction * factor
+    assert float(counts.mean()) == pytest.approx(float(batch.correction.mean()), rel=1e-6)
+    found = bucket_gradients(denoiser, batch.unweighted(), Ranks(), Arithmetic())
+    weights = [float(counts[:one].sum()) / count, float(counts[one:].sum()) / count]
+    lengths = {w: np.array([w, 1 - w]) @ found.unbiased_gram @ [w, 1 - w] for w in np.linspace(0, 1, 101)}
+    assert weights @ found.unbiased_gram @ weights <= min(lengths.values()) + 1e-3 * np.trace(found.unbiased_gram)
+    assert 0.05 < weights[0] < 0.95  # neither is left out
 
 
 def test_losses_by_level_are_the_same_quantity_for_every_weighting_and_target() -> None:

@@ -96,6 +96,17 @@ def test_min_norm_weights_solve_their_problem() -> None:
     np.testing.assert_allclose(min_norm_weights(np.zeros((3, 3)), 0.1), [1 / 3] * 3)
 
 
+@pytest.mark.parametrize("ridge", [1e-9, 0.1, 1e3])
+def test_min_norm_weights_of_unequal_shares_do_not_depend_on_how_buckets_are_cut(ridge: float) -> None:
+    gram, shares = np.array([[2.0, -0.3, 0.1], [-0.3, 1.0, 0.4], [0.1, 0.4, 3.0]]), np.array([0.7, 0.2, 0.1])
+    whole = min_norm_weights(gram, 3 * ridge, shares)
+    cut = [0, 0, 1, 2, 2, 2]  # the same gradients in more buckets
+    parts = min_norm_weights(gram[np.ix_(cut, cut)], 6 * ridge, np.array([0.5, 0.2, 0.2, 0.05, 0.03, 0.02]))
+    np.testing.assert_allclose([parts[:2].sum(), parts[2], parts[3:].sum()], whole, atol=1e-6)
+    if ridge == 1e3:
+        np.testing.assert_allclose(whole / shares, 1.0, atol=1e-2)
+
+
 def test_gamma_may_be_an_integer_tensor() -> None:
     assert loss_weight("min_snr", np.array(0.0), "x0", gamma=torch.tensor(5)) == 1.0
 

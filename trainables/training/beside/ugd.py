@@ -1,4 +1,4 @@
-"""UGD's estimator: gradients by bucket of log SNR, every so many steps, and the weights that make their combination shortest."""
+"""UGD's estimator: gradients by bucket of log SNR, every so many steps, and the factors that make their combination shortest."""
 
 from __future__ import annotations
 
@@ -7,49 +7,68 @@ import torch
 from torch import Tensor
 
 from trainables.timesteps.policy import Draws
+from trainables.training.batch import Batch
 from trainables.training.beside import Beside, Step
 from trainables.training.bucket_gradients import BUCKETS, bucket_gradients, bucket_of
+from trainables.training.ranks import Ranks
 from trainables.weightings.ugd import Ugd, min_norm_weights
 
 
 def start(settings: Ugd, _: Draws) -> Beside:
-    return BucketWeights(settings)
+    return BucketFactors(settings)
 
 
-class BucketWeights(Beside):
-    """One weight per bucket, from a running mean of the gradients' inner products."""
+class BucketFactors(Beside):
+    """One factor per bucket: its min-norm weight over its share of the images, as their corrections count them.
+
+    The weights are those of running means of the gradients' inner products and of the shares.
+    """
 
     def __init__(self, settings: Ugd) -> None:
         self._settings = settings
-        self.weights = np.ones(BUCKETS)  # mean 1 over the buckets that have been seen
+        self.factors = np.ones(BUCKETS)  # of mean 1 over the images of buckets that have been seen, and 1 elsewhere
         self._sum, self._seen = np.zeros((2, BUCKETS, BUCKETS))  # decaying sums of inner products, and of how often each was estimated
+        self._share = np.zeros(BUCKETS)  # decaying sum of what was counted
+        self._counted = torch.zeros(BUCKETS, dtype=torch.float64)  # by how much the images since the last estimate count; on the device
 
     def factor(self, log_snr: Tensor) -> Tensor:
-        return torch.from_numpy(self.weights).to(log_snr)[bucket_of(log_snr)]
+        return torch.from_numpy(self.factors).to(log_snr)[bucket_of(log_snr)]
 
     def before_step(self, step: Step) -> None:
+        self._count(step.batch, step.ranks)
         if step.index % self._settings.every:
             return
         found = bucket_gradients(step.denoiser, step.batch.unweighted(), step.ranks, step.arithmetic)
         if not np.isfinite(found.unbiased_gram).all():
             return
         here = np.ix_(found.buckets, found.buckets)
-        self._sum, self._seen = self._settings.decay * self._sum, self._settings.decay * self._seen
+        for sums in (self._sum, self._seen, self._share):
+            sums *= self._settings.decay
         self._sum[here] += found.unbiased_gram
         self._seen[here] += 1.0
-        known = np.flatnonzero(np.diag(self._seen))
+        self._share += self._counted.cpu().numpy()
+        self._counted.zero_()
+        known = np.flatnonzero((np.diag(self._seen) > 0) & (self._share > 0))
         if len(known) > 1:
             mean = np.divide(self._sum, self._seen, out=np.zeros_like(self._sum), where=self._seen > 0)[np.ix_(known, known)]
-            self.weights = np.ones(BUCKETS)
-            self.weights[known] = len(known) * min_norm_weights(mean, self._settings.ridge)
+            shares = self._share[known] / self._share[known].sum()
+            self.factors = np.ones(BUCKETS)
+            self.factors[known] = min_norm_weights(mean, self._settings.ridge, shares) / shares
 
     def state(self) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()}
+        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()} | {"counted": self._counted.cpu().clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         for name, array in self._arrays.items():
             array[...] = state[name].numpy()
+        self._counted = state["counted"].clone()
+
+    def _count(self, batch: Batch, ranks: Ranks) -> None:
+        """All ranks' images, each by its correction; the same at every rank."""
+        levels, corrections = ranks.gather(batch.log_snr), ranks.gather(batch.correction)
+        of_bucket = bucket_of(levels)[:, None] == torch.arange(BUCKETS, device=levels.device)
+        self._counted = self._counted.to(levels.device) + corrections.double() @ of_bucket.double()
 
     @property
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {"weights": self.weights, "sum": self._sum, "seen": self._seen}
+        return {"factors": self.factors, "sum": self._sum, "seen": self._seen, "share": self._share}
