@@ -112,9 +112,14 @@ def convergence(results: StudyResults) -> go.Figure:
 def importance(results: StudyResults) -> go.Figure:
     """How much each searched parameter mattered for being among the best."""
     ordered = sorted(results.importances.items(), key=lambda item: item[1])
-    figure = empty_figure("share of importance for the best trials (PED-ANOVA)", "")
-    figure.add_bar(x=[v for _, v in ordered], y=[k for k, _ in ordered], orientation="h", marker_color=HIGHLIGHT,
-                   text=[f"{v:.0%}" for _, v in ordered], textposition="auto")
+    shares = [share for _, (share, _, _) in ordered]
+    bars = {
+        "type": "data", "symmetric": False, "array": [high - share for _, (share, _, high) in ordered],
+        "arrayminus": [share - low for _, (share, low, _) in ordered],
+    }
+    figure = empty_figure("share of importance for the best trials (PED-ANOVA), 95 % bootstrap interval", "")
+    figure.add_bar(x=shares, y=[path for path, _ in ordered], orientation="h", marker_color=HIGHLIGHT, error_x=bars,
+                   text=[f"{share:.0%}" for share in shares], textposition="inside", insidetextanchor="start")
     figure.update_layout(height=110 + 42 * len(ordered), showlegend=False)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     return figure

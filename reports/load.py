@@ -56,7 +56,8 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
     results = StudyResults(
         name=name, study_id=study_id, description=content["description"], metric=content["metric"], axes=content["axes"],
         definition=content["definition"], commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
-        importances=content["importances"], trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
+        importances={path: tuple(found) for path, found in content["importances"].items()},
+        trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
         stages=content.get("stages", []),
         missing=sorted({*content["trials"], *recorded} - trials.keys()), run_id=study.info.run_id, experiment_id=experiment.experiment_id,
     )

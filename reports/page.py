@@ -59,7 +59,8 @@ def render_page(results: StudyResults) -> str:
         text += " The dashed line is the most that a trial may have." if name in results.bounds else ""
         charts.insert(0, (f"trade-off-{name}", f"Score against {name}", text.strip(), chart))
     if results.importances and not ablation:
-        hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
+        few = ": a hint, not a finding" if len(results.ranked) < 30 else ""
+        hint = f"From {len(results.ranked)} completed trials{few}; 95 % intervals by a bootstrap over trials."
         charts.append(("importance", "Which parameter mattered", hint, figures.importance(results)))
     density = figures.densities(results)
     if density:

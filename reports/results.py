@@ -170,7 +170,7 @@ class StudyResults:
     definition: dict[str, Any]
     commit: str
     status: str
-    importances: dict[str, float]
+    importances: dict[str, tuple[float, float, float]]  # share of each searched parameter with its 95 % interval
     trials: list[TrialResult]
     bounds: dict[str, float] = field(default_factory=dict)  # most that a trial may cost, by metric
     missing: list[int] = field(default_factory=list)  # trials that were recorded, and that MLflow does not have

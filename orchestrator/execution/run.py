@@ -76,7 +76,7 @@ class _StudyRun:
         return self.outcomes.tally
 
     def go(self, address: str | None, tracking_uri: str) -> Summary:
-        from orchestrator.search.optuna_study import importances
+        from orchestrator.search.importances import importances
 
         self.tracker = Tracker(self.folder, tracking_uri, self.work.artifacts, self.outcomes.judged.bounds)
         self.checks = Checks(self.study, self.work, self.folder, self.tracker, self.display.note)

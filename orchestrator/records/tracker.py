@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Tracker:
         elif ended:
             self._explain()
 
-    def close(self, status: str, importances: Mapping[str, float] | None = None) -> None:
+    def close(self, status: str, importances: Mapping[str, Sequence[float]] | None = None) -> None:
         """Nothing more will change: the study's run is to be closed as FINISHED, FAILED or KILLED."""
         self._tell({"finish": status, "importances": importances or {}})
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,15 @@ class MlflowWriter:
         self._sent[folder.number] = _Sent(digest, len(trial.rows), trial.key_numbers)
 
     @_persistent
-    def finish(self, status: str = "", importances: dict[str, float] | None = None) -> None:
-        """Close the study's run as FINISHED, FAILED or KILLED (empty: as it was), once the server holds what the folders say."""
+    def finish(self, status: str = "", importances: Mapping[str, Sequence[float]] | None = None) -> None:
+        """Close the study's run as FINISHED, FAILED or KILLED (empty: as it was), once the server holds what the folders say.
+
+        `importances` are share, low and high of each searched parameter.
+        """
         self._compare()
         self._remember(importances=importances)
         batch = Batch()
-        batch.add({f"importance/{path}": share for path, share in self._remembered().get("importances", {}).items()}, 0, 0.0)
+        batch.add({f"importance/{path}": share for path, (share, *_) in self._remembered().get("importances", {}).items()}, 0, 0.0)
         self._experiment.log(self._parent, batch)
         self._write_study()
         before = self._status_before if self._status_before != "RUNNING" else "FINISHED" if self._all_ended() else "KILLED"
@@ -256,7 +259,7 @@ class MlflowWriter:
         path = self._folder.root / "tracking.json"
         return document.read(path, "delete it: the next run writes it again") if path.exists() else {}
 
-    def _remember(self, **fields: Mapping[str, float] | None) -> None:
+    def _remember(self, **fields: Mapping[str, Any] | None) -> None:
         before = self._remembered()
         now = before | {name: dict(value) for name, value in fields.items() if value is not None}
         if now != before:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,21 +80,3 @@ class OptunaView:
             self._distributions[paths] = fixed.distributions
         searched = self._distributions[paths]  # nothing, of a design
         return {"params": {path: values[path] for path in searched}, "distributions": searched}
-
-
-def importances(study: Study, history: History) -> dict[str, float]:
-    """How much each searched parameter mattered for being among the best trials (PED-ANOVA, Watanabe et al. 2023), in shares of 1.
-
-    The best are the top tenth, or five trials where those are fewer.  Conditional parameters count within their condition.
-    Empty where there are fewer than three completed trials, or nothing varies.  Seeds are no parameter: a proposal counts once.
-    """
-    complete = sum(verdict.state == TrialState.COMPLETE for verdict in Seeds(study).verdicts(history).values())
-    if complete < 3:
-        return {}
-    with warnings.catch_warnings(action="ignore"):
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / complete)))
-        try:
-            found = optuna.importance.get_param_importances(OptunaView(study).in_memory(history), evaluator=evaluator)
-        except (ValueError, RuntimeError):
-            return {}
-    return {path: float(share) for path, share in found.items()}

@@ -31,7 +31,7 @@ def seeded_results() -> StudyResults:
                                      commit="c", reason="", recipe={}, images=256, train_seconds=2.0, **fields))
     found[-1].status, found[-1].best = "running", None
     return StudyResults(name="demo", study_id="i", description="", metric="fd_probe", axes=study.axes, commit="c", status="FINISHED",
-                        definition=study.model_dump(mode="json"), importances={"optimiser.lr": 1.0}, trials=found)
+                        definition=study.model_dump(mode="json"), importances={"optimiser.lr": (1.0, 1.0, 1.0)}, trials=found)
 
 
 def test_the_best_is_the_proposal_with_the_best_mean_of_all_its_seeds() -> None:

@@ -41,7 +41,8 @@ def results(**changes) -> StudyResults:
     fields = {
         "name": "demo", "study_id": "i", "description": "<img src=x onerror=alert(2)> & more", "metric": "fd_probe",
         "axes": ["weighting.gamma", "schedule.kind"], "definition": {"name": "demo", "note": "</pre><script>alert(3)</script>"},
-        "commit": "c0ffee", "status": "FINISHED", "importances": {"weighting.gamma": 0.7, "schedule.kind": 0.3}, "trials": trials,
+        "commit": "c0ffee", "status": "FINISHED", "importances": {"weighting.gamma": (0.7, 0.4, 0.9), "schedule.kind": (0.3, 0.1, 0.6)},
+        "trials": trials,
     }
     return StudyResults(**{**fields, **changes})
 

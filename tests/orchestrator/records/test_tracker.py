@@ -44,14 +44,14 @@ def test_a_killed_process_is_replaced_and_nothing_is_doubled(untracked: StudyFol
     tracker._process.wait()
     tracker.touch(1)  # is lost
     tracker.check()
-    tracker.close("FINISHED", {"optimiser.lr": 0.75})
+    tracker.close("FINISHED", {"optimiser.lr": (0.75, 0.5, 0.9)})
     tracker.wait()
     runs = runs_of(untracked)
     assert len(runs) == 1 + 3 and {r.info.status for r in runs} == {"FINISHED"}
     study = next(r for r in runs if r.data.tags["snrlab.kind"] == "study")
     assert study.data.metrics["importance/optimiser.lr"] == 0.75
     results = load_study_results(f"sqlite:///{untracked.root}/mlflow.db", "small")
-    assert results.bounds == {"macs": 1.0} and results.importances == {"optimiser.lr": 0.75}
+    assert results.bounds == {"macs": 1.0} and results.importances == {"optimiser.lr": (0.75, 0.5, 0.9)}
 
 
 def test_it_ends_with_its_driver(untracked: StudyFolder) -> None:

@@ -11,7 +11,8 @@ from ray.tune.search import Searcher
 
 from orchestrator.execution.outcomes import Outcomes
 from orchestrator.records.folders import StudyFolder, SweepRecord, TrialRecord
-from orchestrator.search.optuna_study import OptunaView, importances
+from orchestrator.search.importances import importances
+from orchestrator.search.optuna_study import OptunaView
 from orchestrator.search.replay import replay_search
 from orchestrator.search.search_log import SearchLog
 from orchestrator.search.seeds import Seeds
@@ -58,7 +59,19 @@ def test_each_proposal_is_trained_on_every_seed_and_its_mean_log_score_is_told(t
         values = [history.values_of(n) for n in history.trials_of[proposal]]
         assert [v["seed"] for v in values] == [0, 1, 2] and "seed" not in trial.params
         assert trial.value == pytest.approx(math.exp(np.mean([math.log(final(v)) for v in values])))
-    assert set(importances(study, history)) == set(study.space) and "seed" not in study.axes
+    assert importances(study, history) == {} and "seed" not in study.axes  # of six proposals, none: their 18 trials are no more
+
+
+def test_importances_have_intervals_that_hold_the_truth_of_a_clear_case(tmp_path: Path) -> None:
+    study = seeded_study(drop_hopeless=False, trials=24)
+    session = Run(study, tmp_path)
+    assert session.race(study, np.random.default_rng(0))
+    session.search.tell_all()
+    found = importances(study, session.log.history)
+    assert set(found) == set(study.space) and sum(share for share, _, _ in found.values()) == pytest.approx(1)
+    assert all(0 <= low <= share <= high <= 1 for share, low, high in found.values())
+    assert all(high - low > 0.05 for _, low, high in found.values())  # 24 proposals say little
+    assert importances(study, session.log.history) == found
 
 
 @pytest.mark.parametrize(("order", "at_once"), [("reproducible", 1), ("reproducible", 3), ("asynchronous", 3)])
