@@ -16,7 +16,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,21 +146,33 @@ class Store:
         return sorted((e for e in found if e), key=lambda e: e.kept)
 
     def collect_garbage(self, unused: Callable[[Entry], bool] = lambda entry: not entry.in_use) -> list[Entry]:
-        """Remove entries (those that no trial shares) and what crashes have left; returns the entries removed."""
-        gone = [entry for entry in self.entries() if unused(entry)]
-        for entry in gone:
-            self._drop(entry)
+        """Remove entries (those that no trial shares) and what crashes have left; returns the entries removed.
+
+        Stages that a study is at, which may be taking its entries, are left as they are.
+        """
+        gone: list[Entry] = []
         remove_tree(self.root / _LOSSES)  # which trials keep, too
-        for left in [*self.root.glob("*/*"), *self.root.glob("*")]:
-            key = left.relative_to(self.root).parts[0]
-            kept = self._entries(key) if left.name == key else self._entry(left)
-            if left.is_dir() and not key.endswith(".lock") and not kept and not self._is_being_made(key):
-                remove_tree(left)
-        return gone
+        for stage in sorted(path for path in self.root.glob("*") if path.is_dir() and not path.name.endswith(".lock")):
+            with self._unless_busy(stage.name) as free:
+                if not free:
+                    continue
+                for folder in stage.glob("*"):
+                    entry = self._entry(folder)
+                    if entry and unused(entry):
+                        self._drop(entry)
+                        gone.append(entry)
+                    elif not entry:
+                        remove_tree(folder)
+                if not any(stage.glob("*")):
+                    remove_tree(stage)
+        return sorted(gone, key=lambda entry: entry.kept)
 
     def verify(self) -> dict[Entry, list[str]]:
-        """Damaged files of each entry that has some: checkpoint, metrics, every stored average; or what is wrong."""
-        return {entry: damaged for entry in self.entries() if (damaged := self._damaged(entry))}
+        """Damaged files of each entry that has some: checkpoint, metrics, every stored average; or what is wrong.
+
+        Without what a running study drops meanwhile.
+        """
+        return {entry: damaged for entry in self.entries() if (damaged := self._damaged(entry)) and self._entry(entry.folder)}
 
     def _loss(self, key: str) -> Path:
         return self.root / _LOSSES / f"{key}.json"
@@ -181,14 +194,19 @@ class Store:
         (entry.folder / _ENTRY).unlink(missing_ok=True)  # another process may be at it, too
         remove_tree(entry.folder)
 
-    def _is_being_made(self, key: str) -> bool:
-        lock = lock_at(self.root / f"{key}.lock")
+    @contextmanager
+    def _unless_busy(self, key: str) -> Iterator[bool]:
+        """Hold a stage's lock, or say that somebody else does."""
+        lock = self.lock(key)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return True
-        lock.release()
-        return False
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def _furthest(self, key: str, recipe: Recipe) -> Entry | None:
         """What a recipe's run can go on from; at its own length, only what has the averages of its end."""

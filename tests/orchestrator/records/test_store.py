@@ -117,6 +117,14 @@ def test_garbage_is_what_no_trial_shares(trained: Path, tmp_path: Path) -> None:
     assert len(store.collect_garbage()) == 1 and store.entries() == []
 
 
+def test_garbage_is_not_collected_under_a_study_that_is_at_it(trained: Path, tmp_path: Path) -> None:
+    store, recipe = Store(tmp_path / "store"), recipe_of(320)
+    store.keep(key_of(recipe), recipe, trained, "first", 3)
+    with store.lock(key_of(recipe)).acquire():
+        assert Store(store.root).collect_garbage(lambda entry: True) == [] and len(store.entries()) == 1
+    assert len(store.collect_garbage(lambda entry: True)) == 1 and not (store.root / key_of(recipe)).exists()
+
+
 def halve(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
