@@ -222,3 +222,35 @@ def test_seeds_and_chains_that_are_killed_equal_the_unbroken_ones(search: dict, 
         assert "confirm: 4 of 4" in " ".join(shown.split())
     else:
         assert [row["seeds"] for row in rows] == [2, 2, 2] and "mean of 2 seeds" in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_race_that_is_killed_spares_the_same_seeds_and_ends_with_the_same_verdicts(tmp_path: Path) -> None:
+    """Kills before, at and after the looks; what is worse beyond doubt gets no further seeds, the rest gets all."""
+    variants = {"slow": {"optimiser.lr": 0.00005}, "near": {"optimiser.lr": 0.021}}
+    design = {"variants": {"base": {}, **variants}, "baseline": "base", "seeds": 5, "looks": [3, 4]}
+    study = small_study(name="killed", design=design)
+    del study["space"], study["search"]
+    study["base"] = {**study["base"], "optimiser": {"lr": 0.02}}
+    found = []
+    for folder, kills in ((tmp_path / "unbroken", ()), (tmp_path / "killed", (1, 8, 9, 10))):
+        folder.mkdir()
+        (folder / "study.yaml").write_text(yaml.safe_dump(study))
+        for number in kills:  # just when its training begins
+            driver = start(folder, "study.yaml")
+            begun, end = folder / f"runs/killed/trials/{number:04d}/trial.json", time.monotonic() + 240
+            while not begun.exists() and time.monotonic() < end:
+                time.sleep(0.02)
+            assert begun.exists()
+            clear(driver)
+        final = snrlab("run", "study.yaml", cwd=folder, timeout=500)
+        assert final.returncode == 0, (final.stdout, final.stderr)
+        replayed = snrlab("replay", "killed", cwd=folder)
+        assert replayed.returncode == 0 and "the same again" in replayed.stdout
+        rows = json.loads(snrlab("results", "killed", "--by", "variant", "--format", "json", cwd=folder).stdout)
+        found.append(([{k: v for k, v in row.items() if k not in TIMES} for row in rows], outcome(folder, "killed")))
+    assert found[0] == found[1]
+    seeds = {row["variant"]: row["seeds"] for row in found[0][0]}
+    assert seeds == {"base": 5, "slow": 3, "near": 5}
+    assert {row["variant"]: row["verdict"] for row in found[0][0]}["slow"] == "worse"
