@@ -23,6 +23,7 @@ from search_spaces.published import Published
 from search_spaces.scales import at_scale
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space
+from search_spaces.versions import up_to_date
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, did_you_mean
 from trainables.explanations import explain
@@ -268,5 +269,9 @@ def load_study(name_or_path: str, assignments: Mapping[str, Any] | None = None, 
             f"study '{name_or_path}': is neither a file nor a bundled study. Bundled: {', '.join(bundled)}."
             f"{did_you_mean(name_or_path, bundled)}"
         )
-    fields = assign(at_scale(load_mapping(path, "study"), scale, f"study {path.name}"), assignments or {})
-    return make_study(fields, f"study {path.name}")
+    return compose_study(load_mapping(path, "study"), assignments or {}, scale, f"study {path.name}")
+
+
+def compose_study(written: Mapping[str, Any], assignments: Mapping[str, Any], scale: str | None = None, where: str = "study") -> Study:
+    """A study from what a file says, of any version, at a scale that it lists, with values by dotted path over it."""
+    return make_study(assign(at_scale(up_to_date(written, where), scale, where), assignments), where)

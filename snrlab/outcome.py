@@ -35,12 +35,10 @@ def run(study: str | Path | Mapping[str, Any], workdir: str | Path = "runs", *, 
     """
     from orchestrator.execution.run import run_study
     from orchestrator.records.findings import conclude
-    from search_spaces.overrides import assign
-    from search_spaces.scales import at_scale
-    from search_spaces.study import load_study, make_study
+    from search_spaces.study import compose_study, load_study
 
     if isinstance(study, Mapping):
-        definition = make_study(assign(at_scale(study, scale, "study"), overrides or {}), "study")
+        definition = compose_study(study, overrides or {}, scale)
     else:
         definition = load_study(str(study), overrides, scale)
     work = WorkFolder(Path(workdir).absolute())

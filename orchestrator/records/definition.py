@@ -14,6 +14,7 @@ from orchestrator.records.folders import StudyFolder
 from orchestrator.records.stages import stages
 from search_spaces.designs import Design
 from search_spaces.study import Study
+from search_spaces.versions import up_to_date, version
 from trainables.errors import UserError, did_you_mean
 from trainables.explanations import explain
 from trainables.files import document
@@ -59,7 +60,8 @@ def recall(folder: StudyFolder) -> Definition:
         )
     known_fields = document.read(folder.definition, f"restore it, or move the folder {folder.root} away; what was trained is in the store")
     try:
-        study = Study.model_validate(known_fields.pop("study", None))
+        written = {"version": known_fields.pop("version", 1), **(known_fields.pop("study", None) or {})}
+        study = Study.model_validate(up_to_date(written, str(folder.definition)))
         return Definition(study, **known_fields)
     except (ValidationError, TypeError) as error:
         reason = explain(error, "", Study) if isinstance(error, ValidationError) else str(error)
@@ -70,7 +72,7 @@ def recall(folder: StudyFolder) -> Definition:
 
 
 def _write(definition: Definition, folder: StudyFolder) -> Definition:
-    document.write(folder.definition, {**vars(definition), "study": definition.study.model_dump(mode="json")}, indent=1)
+    document.write(folder.definition, {**vars(definition), "study": definition.study.model_dump(mode="json"), "version": version()}, indent=1)
     return definition
 
 
