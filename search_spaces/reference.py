@@ -1,7 +1,8 @@
-"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference`."""
+"""Writes docs/reference.md and the schema for editors from the classes themselves: `python -m search_spaces.reference`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
 from search_spaces.published import Published
+from search_spaces.schema import schema
 from search_spaces.search import Constraint, Objective, Search
 from search_spaces.study import FAMILIES as STUDY_FAMILIES
 from search_spaces.study import Compute, Study, Tracking
@@ -29,6 +31,7 @@ from trainables.schedules.restricted import Levels
 from trainables.start import Start
 
 PAGE = Path(__file__).parents[1] / "docs/reference.md"
+SCHEMA = Path(__file__).parent / "study.schema.json"  # named by the first line of the bundled studies
 
 
 def reference() -> str:
@@ -85,4 +88,6 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else PAGE).write_text(reference())
+    page, schema_file = map(Path, sys.argv[1:] or (PAGE, SCHEMA))
+    page.write_text(reference())
+    schema_file.write_text(json.dumps(schema(), indent=1) + "\n")

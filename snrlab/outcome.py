@@ -37,10 +37,7 @@ def run(study: str | Path | Mapping[str, Any], workdir: str | Path = "runs", *, 
     from orchestrator.records.findings import conclude
     from search_spaces.study import compose_study, load_study
 
-    if isinstance(study, Mapping):
-        definition = compose_study(study, overrides or {}, scale)
-    else:
-        definition = load_study(str(study), overrides, scale)
+    definition = load_study(str(study), overrides, scale) if isinstance(study, str | Path) else compose_study(study, overrides or {}, scale)
     work = WorkFolder(Path(workdir).absolute())
     work.root.mkdir(parents=True, exist_ok=True)
     run_study(definition, work, _Printed(quiet), address, tracking_uri)

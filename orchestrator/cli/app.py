@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from orchestrator.cli.completion import studies_to_run
 from orchestrator.cli.findings import TrackingOption, conclude, findings
 from orchestrator.cli.operations import StudyName, WorkdirOption, operations
 from orchestrator.cli.secret_arguments import hide_secret_arguments
@@ -19,10 +20,10 @@ from trainables.errors import UserError, in_one_line
 from trainables.files.storage import make_folder
 from trainables.secrets import guard_output, print_error, redact
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Searches and ablations of diffusion-model training efficiency.")
 
-StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file")]
+StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file", autocompletion=studies_to_run)]
 ScaleOption = Annotated[str | None, typer.Option("--scale", help="one of the scales that the study lists (default: the first)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
 
@@ -72,6 +73,21 @@ def studies() -> None:
     from orchestrator.cli.bundled import table
 
     typer.echo(table())
+
+
+@app.command()
+def schema(output: Annotated[Path | None, typer.Option(help="file to write (default: standard output)")] = None) -> None:
+    """Print the JSON Schema of study files, with which editors complete and check them."""
+    import json
+
+    from search_spaces.schema import schema as of_studies
+    from trainables.files import atomic
+
+    text = json.dumps(of_studies(), indent=1) + "\n"
+    if output:
+        atomic.write_text(output, text)
+    else:
+        typer.echo(text, nl=False)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from orchestrator.cli.completion import studies_that_were_run
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError
 from trainables.files.storage import place
@@ -33,7 +34,8 @@ def name_of(study: str) -> str:
     return name
 
 
-StudyName = Annotated[str, typer.Argument(parser=name_of, metavar="STUDY", help="name of a study that has been run, or path of its file")]
+StudyName = Annotated[str, typer.Argument(parser=name_of, metavar="STUDY", autocompletion=studies_that_were_run,
+                                          help="name of a study that has been run, or path of its file")]
 WorkdirOption = Annotated[Path, typer.Option("--workdir", parser=place, metavar="FOLDER", envvar="SNRLAB_WORKDIR",
                                              help="folder of all results, or a URL of shared storage (s3://bucket/runs)")]
 

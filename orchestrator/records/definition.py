@@ -72,7 +72,8 @@ def recall(folder: StudyFolder) -> Definition:
 
 
 def _write(definition: Definition, folder: StudyFolder) -> Definition:
-    document.write(folder.definition, {**vars(definition), "study": definition.study.model_dump(mode="json"), "version": version()}, indent=1)
+    fields = {**vars(definition), "study": definition.study.model_dump(mode="json"), "version": version()}
+    document.write(folder.definition, fields, indent=1)
     return definition
 
 

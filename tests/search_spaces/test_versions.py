@@ -16,7 +16,9 @@ from tests.conftest import tiny_fields
 from trainables.errors import ConfigError, UserError
 from trainables.files import document
 
-FIELDS: dict[str, Any] = {"name": "s", "base": tiny_fields(), "space": {"optimiser.lr": {"low": 0.01, "high": 0.1}}, "search": {"trials": 2}}
+FIELDS: dict[str, Any] = {
+    "name": "s", "base": tiny_fields(), "space": {"optimiser.lr": {"low": 0.01, "high": 0.1}}, "search": {"trials": 2},
+}
 
 
 def test_a_file_of_this_version_may_say_so(tmp_path: Path) -> None:
