@@ -6,7 +6,7 @@ WORKDIR ?= runs
 UV_VERSION := 0.13.8
 COUNT ?= 200
 
-.PHONY: help quickstart env test test-slow faults mutants check bench lock clean
+.PHONY: help quickstart env test test-slow faults mutants check bench docs dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,12 @@ check: env  ## linters and types
 
 bench: env  ## benchmarks against peers, as ratios
 	$(BIN)/python -m tests.benchmarks
+
+docs: env  ## build the documentation as a site in site/, which needs no network
+	$(BIN)/mkdocs build
+
+dist: env  ## build a wheel and an sdist in dist/
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 lock: env  ## resolve the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-header \
