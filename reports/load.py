@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reports.documents import STUDY, TRIAL, flatten, unpack
 from reports.mlflow_client import connect, knock, when_free
 from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult, track_again
+from search_spaces.versions import up_to_date
 from trainables.errors import UserError, did_you_mean
 from trainables.secrets import redact
 
@@ -55,7 +56,8 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
             trials[trial.number], by_number[trial.number] = trial, run
     results = StudyResults(
         name=name, study_id=study_id, description=content["description"], metric=content["metric"], axes=content["axes"],
-        definition=content["definition"], commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
+        definition=up_to_date({"version": content.get("version", 1), **content["definition"]}, f"study {name}"),
+        commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
         importances={path: tuple(found) for path, found in content["importances"].items()},
         trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
         stages=content.get("stages", []),

@@ -77,10 +77,13 @@ class Outcome:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row per trial: what was varied, best score over EMA lengths, that length, images, seconds."""
+        """A row per trial: variant (by name in a design), what was varied, best score over EMA lengths, that length, images, seconds."""
         from reports.tables import rows
 
-        return _frame(rows(self._results), "trial")
+        frame = _frame(rows(self._results), "trial")
+        if self._ablation:
+            frame["variant"] = frame.index.map({trial.number: v.name for v in self._ablation.variants for trial in v.trials})
+        return frame
 
     @cached_property
     def ema(self) -> pd.DataFrame:
@@ -190,6 +193,10 @@ class Figures:
 
     def __init__(self, results: StudyResults, ablation: Ablation | None) -> None:
         self._results, self._ablation = results, ablation
+
+    def __repr__(self) -> str:
+        names = [name for name, member in vars(Figures).items() if isinstance(member, property)]
+        return f"<figures of study {self._results.name}: {', '.join(name for name in names if name != 'forest' or self._ablation)}>"
 
     @property
     def forest(self) -> go.Figure:

@@ -28,6 +28,7 @@ from orchestrator.records.stages import stages
 from orchestrator.records.trial_document import TrialContent, measured, read_trial
 from reports import documents
 from reports.mlflow_client import knock, may_pass, understood
+from search_spaces.versions import version
 from trainables.errors import UserError, in_one_line
 from trainables.files import document
 from trainables.files.storage import local_copy
@@ -244,12 +245,14 @@ class MlflowWriter:
         """The study's document, and its file as people write it."""
         remembered, definition = self._remembered(), self._study.model_dump(mode="json")
         text = documents.pack({
-            "study_id": self._id, "definition": definition, "metric": self._study.metric, "description": self._study.description,
+            "study_id": self._id, "version": version(), "definition": definition,
+            "metric": self._study.metric, "description": self._study.description,
             "axes": self._study.axes, "bounds": remembered.get("bounds", {}), "importances": remembered.get("importances", {}),
             "trials": [trial.number for trial in self._folder.trials()], "stages": stages(self._folder) if self._study.chain else [],
         })
         self._experiment.put_text(self._parent, documents.STUDY, text)
-        self._experiment.put_text(self._parent, f"{self._study.name}.yaml", yaml.safe_dump(definition, sort_keys=False, allow_unicode=True))
+        written = yaml.safe_dump({"version": version(), **definition}, sort_keys=False, allow_unicode=True)
+        self._experiment.put_text(self._parent, f"{self._study.name}.yaml", written)
 
     def _all_ended(self) -> bool:
         return all(trial.record.training != "running" for trial in self._folder.trials())

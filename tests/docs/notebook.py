@@ -15,7 +15,7 @@ NOTEBOOK = ROOT / "docs/notebook/first_study.ipynb"
 
 
 def execute(folder: Path) -> str:
-    """The notebook with fresh outputs, as JSON; an error in a cell is raised."""
+    """The notebook with fresh outputs, as JSON, but for notices on standard error; an error in a cell is raised."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -25,6 +25,9 @@ def execute(folder: Path) -> str:
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ each time
+        if cell.cell_type == "code":
+            shown = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in shown if output.get("data", {}).get("text/html") != ""]
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     return str(nbformat.writes(notebook)) + "\n"

@@ -34,7 +34,8 @@ SHORT: dict[str, Any] = {"name": "x", "base": tiny_fields(optimiser={"lr": 0.02}
                "schedule.b": {"kind": "auto", "when": {"schedule.kind": "laplace"}}, "network.channels": {"low": 4, "high": 8, "step": 4}},
      "base": tiny_fields(weighting="min_snr")},
     {"design": {"variants": {"a": {}, "b": {"weighting": "snr"}}}}, {"design": {"values": {"optimiser.lr": [0.1, 0.2]}, "seeds": [3, 4]}},
-    {"design": {"rows": {"a": {}, "b": {"weighting": "snr"}}}}, {"sweep": {"sigma_rels": {"low": 0.02, "high": 0.25}}, "space": {"seed": [0, 1]}},
+    {"design": {"rows": {"a": {}, "b": {"weighting": "snr"}}}},
+    {"sweep": {"sigma_rels": {"low": 0.02, "high": 0.25}}, "space": {"seed": [0, 1]}},
     {"search": {"sampler": "qmc", "early_stopping": "none", "objectives": [{"metric": "fd_probe"}]}, "space": {"seed": [0, 1]}},
 ])
 def test_it_takes_what_a_study_takes_short_forms_too(more: dict[str, Any]) -> None:

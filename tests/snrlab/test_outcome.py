@@ -31,6 +31,7 @@ def test_tables_hold_what_the_commands_show(outcome: snrlab.Outcome) -> None:
 
 
 def test_figures_are_those_of_the_report(outcome: snrlab.Outcome) -> None:
+    assert "ema" in repr(outcome.figures) and "forest" not in repr(outcome.figures)
     assert outcome.figures.ema.data and outcome.figures.convergence.data and outcome.figures.densities.data
     with pytest.raises(snrlab.UserError, match="is a search"):
         outcome.figures.forest  # noqa: B018
@@ -72,6 +73,9 @@ def test_what_is_no_study_is_one_error_and_leaves_nothing(given: object, words: 
 def test_designs_have_verdicts_and_can_be_compared() -> None:
     first, second = snrlab.Outcome(study("a", A), None), snrlab.Outcome(study("b", B), None)
     assert list(first.variants.index) == ["edm", "snr"] and first.variants.loc["snr", "verdict"] == "worse"
+    assert set(first.trials["variant"]) == {"edm", "snr"}
+    assert set(first.trials.loc[first.trials["variant"] == "snr", "optimiser.lr"]) == {0.02}
+    assert "forest" in repr(first.figures) and "study a" in repr(first.figures)
     assert first.verdict.startswith("No variant") and len(first.verdicts) == 1 and first.figures.forest.data
     both = first.compare(second, baseline="b: p2")
     assert list(both.index) == ["a: edm", "a: snr", "b: p2", "b: again"] and both.loc["b: p2", "verdict"] == "baseline"
