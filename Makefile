@@ -50,7 +50,7 @@ docs: env  ## build the documentation as a site in site/, which needs no network
 	$(BIN)/mkdocs build
 
 dist: env  ## build a wheel and an sdist in dist/
-	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/uv build --no-build-isolation --python $(BIN)/python --out-dir dist
 
 lock: env  ## resolve the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-header \

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -36,6 +38,17 @@ def test_the_kuberay_manifest_fits_the_locked_versions() -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} <= names
         if "replicas" in group:
             assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+def test_the_image_takes_the_locked_versions_and_every_package() -> None:
+    recipe, makefile = (DOCUMENTS / "Containerfile").read_text(), (DOCUMENTS.parents[1] / "Makefile").read_text()
+    uv = re.search(r"UV_VERSION := (\S+)", makefile)
+    assert uv and f"uv=={uv[1]}" in recipe and "--require-hashes -r /opt/snrlab/requirements.lock" in recipe
+    for source in re.findall(r"^COPY (.+) /opt/snrlab/\S*$", recipe, re.MULTILINE):
+        assert all((DOCUMENTS.parents[1] / name).exists() for name in source.split()), source
+    packages = tomllib.loads((DOCUMENTS.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert all(f"COPY {package.removesuffix('*')} " in recipe for package in packages)
+    assert f"snrlab:{importlib.metadata.version('snrlab')}" in recipe and "USER ray" in recipe
 
 
 def test_the_script_is_valid_bash_and_opens_nothing_to_the_network() -> None:
