@@ -5,11 +5,8 @@ Trainings are shortened (`shortened.py`); a block that is not run says why in a 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +19,21 @@ from search_spaces import scales
 from search_spaces.study import compose_study
 from tests.docs import shortened
 from tests.docs.blocks import OUTPUT, PAGES, ROOT, Block, all_blocks
+from tests.docs.reader import FIRST, in_a_shell
 from trainables.files.yaml_file import parse_mapping
 from trainables.recipe import Recipe, make_recipe
 
 BLOCKS = all_blocks()
-_FIRST = "snrlab run first.yaml\n"  # the one study that the quick tests run
+_SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]
 _LONG = re.compile(r"second|snrlab sweep|-m trainables")
 
 
 def runnable(language: str) -> list[pytest.ParameterSet]:
     """Blocks to be run; those that train more than the first study are slow."""
     return [
-        pytest.param(block, id=block.place, marks=[pytest.mark.slow] if _LONG.search(block.text) else [])
+        pytest.param(block, id=block.place, marks=_SLOW if _LONG.search(block.text) else [])
         for block in BLOCKS if block.language == language and not block.reason
     ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader works: the files that the pages show, a `snrlab` with short trainings, and the first study, run."""
-    found = tmp_path_factory.mktemp("reader")
-    programs = found / "bin"
-    programs.mkdir()
-    for name, module in {"snrlab": "-m tests.docs.shortened", "python": ""}.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
-        (programs / name).chmod(0o755)
-    for block in BLOCKS:
-        if block.file:
-            (found / block.file).write_text(block.text)
-    assert any(block.text == _FIRST for block in BLOCKS)
-    in_a_shell(_FIRST, found)
-    return found
-
-
-def in_a_shell(line: str, folder: Path) -> None:
-    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(["bash", "-euc", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("block", runnable("sh"))
@@ -72,7 +46,7 @@ def test_commands_run(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatc
         if words[:1] == ["snrlab"] and words[1] not in ("run", "sweep"):
             done = CliRunner().invoke(app, words[1:])
             assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
-        elif words and block.text != _FIRST:
+        elif words and block.text != FIRST:
             in_a_shell(line, folder)
 
 
@@ -90,6 +64,7 @@ def names() -> dict[Path, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", sorted({p.values[0].page for p in runnable("python")}), ids=lambda page: page.name)
 def test_all_python_blocks_of_a_page_run_one_after_the_other(page: Path, folder: Path) -> None:
     script = folder / "blocks.py"

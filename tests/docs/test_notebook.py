@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.blocks import ROOT
 from tests.docs.notebook import NOTEBOOK
-from tests.docs.test_blocks import in_a_shell
+from tests.docs.reader import in_a_shell
 
 CELLS: list[dict[str, Any]] = json.loads(NOTEBOOK.read_text())["cells"]
 CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
@@ -42,12 +41,8 @@ def test_it_shows_what_the_page_says() -> None:
 
 
 @pytest.mark.slow
-def test_its_cells_run_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_its_cells_run_one_after_the_other(folder: Path) -> None:
     """In one process, with short trainings."""
-    for block in blocks_of(ROOT / "docs/first-ablation.md"):
-        if block.file:
-            (tmp_path / block.file).write_text(block.text)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "cells.py").write_text("\n".join(map(source, CODE)))
-    python = os.path.realpath(os.sys.executable)
-    in_a_shell(f"{python} -m tests.docs.shortened cells.py", tmp_path)
+    (folder / "cells.py").write_text("\n".join(map(source, CODE)))
+    in_a_shell("python -m tests.docs.shortened cells.py", folder)
