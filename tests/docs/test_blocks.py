@@ -90,6 +90,8 @@ def test_each_block_has_a_language_that_is_tested_and_a_reason_where_it_is_not_r
     tested = ("sh", "python", "yaml", *OUTPUT)
     assert [block.place for block in BLOCKS if block.language not in tested] == []
     assert [block.place for block in BLOCKS if block.reason and len(block.reason.split()) < 3] == []
+    named = [path for block in BLOCKS for path in re.findall(r"tests/\S+\.py", block.reason)]
+    assert named and all((ROOT / path).is_file() for path in named), "a reason names a test that exists"
     shown = {block.place for block in BLOCKS if block.reason}
     comments = sum(page.read_text().count("<!-- not run:") for page in PAGES)
     assert len(shown) == comments, "each comment stands right above its block"
