@@ -1,4 +1,4 @@
-"""The command line: `snrlab run|plan|sweep|data`; see findings.py and operations.py for the others."""
+"""The command line: `snrlab run|plan|sweep|data`; see findings.py, operations.py and plugins.py for the others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.cli.findings import TrackingOption, conclude, findings
 from orchestrator.cli.operations import StudyName, WorkdirOption, operations
+from orchestrator.cli.plugins import plugins
 from orchestrator.cli.secret_arguments import hide_secret_arguments
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
@@ -108,6 +109,7 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
 
 
 app.add_typer(operations)
+app.add_typer(plugins)
 app.add_typer(findings)
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")
