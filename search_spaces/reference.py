@@ -1,8 +1,9 @@
-"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference`."""
+"""Writes docs/reference.md from the classes themselves: `python -m search_spaces.reference [PAGE [PLUGIN...]]`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from trainables.experts.settings import Experts, Pruning
 from trainables.guide import Guide
 from trainables.method import Method
 from trainables.optimisers.arithmetic import Arithmetic
+from trainables.plugins.loading import named, use
 from trainables.recipe import FAMILIES, Recipe
 from trainables.schedules.restricted import Levels
 from trainables.start import Start
@@ -31,8 +33,9 @@ from trainables.start import Start
 PAGE = Path(__file__).parents[1] / "docs/reference.md"
 
 
-def reference() -> str:
-    """Every field of a study file: meaning, range, default, default search range."""
+def reference(plugins: Sequence[str] = ()) -> str:
+    """Every field of a study file: meaning, range, default, default search range; also of the methods of these plug-ins."""
+    use(named(plugins))
     parts = [
         "# Reference\n\nWritten by `python -m search_spaces.reference`; do not edit.\n",
         "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
@@ -55,7 +58,7 @@ def _families(families: Any, level: str) -> list[str]:
     lines = []
     for family, kinds in families.items():
         lines.append(f"\n{level} {family}\n")
-        for kind, cls in kinds.items():
+        for kind, cls in getattr(kinds, "at_hand", kinds).items():
             lines += [f"\n**`{kind}`** – {_first_paragraph(cls)}\n", _table(cls)]
     return lines
 
@@ -85,4 +88,4 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else PAGE).write_text(reference())
+    Path(sys.argv[1] if len(sys.argv) > 1 else PAGE).write_text(reference(sys.argv[2:]))

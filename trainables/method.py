@@ -54,17 +54,19 @@ class Family(Mapping[str, type[M]]):
         return self.beside(kind)[kind]
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._installed(), **self._at_hand()})
+        return iter({**self._installed(), **self.at_hand})
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def beside(self, kind: Any) -> dict[str, type[M]]:
         """Methods by kind; those of installed packages only where this kind is not among the others."""
-        at_hand = self._at_hand()
+        at_hand = self.at_hand
         return at_hand if not isinstance(kind, str) or kind in at_hand else {**self._installed(kind), **at_hand}
 
-    def _at_hand(self) -> dict[str, type[M]]:
+    @property
+    def at_hand(self) -> dict[str, type[M]]:
+        """Without those that only installed packages bring."""
         plugins = active()
         if plugins not in self._known:
             self._known[plugins] = {**self.ours, **dict(methods_of(self.interface, plugins))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +21,20 @@ def example(cls: Any) -> Method:
     """The settings that contracts are checked with: `cls.example` over the defaults."""
     made: Method = cls(**getattr(cls, "example", {}))
     return made
+
+
+def at_edges(cls: Any) -> Iterator[tuple[str, Method]]:
+    """Settings at either end of each default search range, the others by default, with what is at its end."""
+    for name, search in _ranges(cls):
+        for value in (search["low"], search["high"]):
+            yield f"with {name} = {value}: ", cls(**{**getattr(cls, "example", {}), name: value})
+
+
+def _ranges(cls: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in cls.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and isinstance(search := extra.get("search"), dict):
+            yield name, search
 
 
 def of_class(cls: Any, plugin: Plugin) -> tuple[Any, ...]:
@@ -54,17 +69,15 @@ def has_defaults(cls: Any) -> None:
 
 def has_valid_ranges(cls: Any) -> None:
     """default search ranges are valid"""
-    for name, field in cls.model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and isinstance(search := extra.get("search"), dict):
-            low, high, log = search["low"], search["high"], search["log"]
-            require(low < high, f"{name}: low = {low} is not below high = {high}")
-            require(not log or low > 0, f"{name}: a logarithmic range needs low > 0, and low is {low}")
-            for value in (low, high):
-                try:
-                    cls(**{**getattr(cls, "example", {}), name: value})
-                except ValidationError as error:
-                    raise Broken(f"{name} = {value} is in its range and refused: {explain(error, '', cls)}") from None
+    for name, search in _ranges(cls):
+        low, high, log = search["low"], search["high"], search["log"]
+        require(low < high, f"{name}: low = {low} is not below high = {high}")
+        require(not log or low > 0, f"{name}: a logarithmic range needs low > 0, and low is {low}")
+        for value in (low, high):
+            try:
+                cls(**{**getattr(cls, "example", {}), name: value})
+            except ValidationError as error:
+                raise Broken(f"{name} = {value} is in its range and refused: {explain(error, '', cls)}") from None
 
 
 def survives_a_round_trip(settings: Method) -> None:
