@@ -25,13 +25,13 @@ def new(family: Annotated[str, typer.Argument(help="weighting, schedule, target,
 
 
 @plugins.command("check-plugin")
-def check(plugin: Annotated[str, typer.Argument(metavar="MODULE_OR_PATH", help="as in a study's plugins: ./my_method.py, my_lab.methods")],
-          ) -> None:
+def check(plugins: Annotated[list[str], typer.Argument(metavar="MODULE_OR_PATH...",
+                                                       help="as in a study's plugins: ./my_method.py, my_lab.methods")]) -> None:
     """Check that one's own methods do what every method of their family must; exit code 2 if one does not."""
     from trainables.plugins.contracts.check import check_plugin
 
-    reports = check_plugin(plugin)
+    reports = [report for plugin in plugins for report in check_plugin(plugin)]
     for report in reports:
         typer.echo(str(report))
     if broken := [report for report in reports if report.problems]:
-        raise UserError(f"{plugin}: {len(broken)} of {len(reports)} methods break the contract of their family")
+        raise UserError(f"{', '.join(plugins)}: {len(broken)} of {len(reports)} methods break the contract of their family")

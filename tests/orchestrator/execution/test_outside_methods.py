@@ -142,7 +142,7 @@ def test_one_method_of_each_family_is_run_by_workers_that_never_see_the_package(
     variants = {"lab": {}, "mine": {"weighting": "mine"}, "experts": EXPERTS}
     study = {"name": "outside", "plugins": ["./my.py"], "base": LAB, "design": {"seeds": 1, "variants": variants},
              "sweep": {"sigma_rels": [0.05, 0.12]}, "compute": {"workers": workers}}
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(study))
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])}
     plan = [sys.executable, "-c", "from orchestrator.cli.app import main; main()", "plan", "s.yaml"]
     planned = subprocess.run(plan, cwd=tmp_path, env=environment, capture_output=True, text=True)
