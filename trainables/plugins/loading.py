@@ -166,5 +166,7 @@ def _check_interface(name: str, cls: Any, interface: type) -> None:
         raise ConfigError(f'{what}: its kind must be a fixed name of small letters, digits and underscores: kind: Literal["name"] = "name"')
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise ConfigError(f"{what}: is a {word_of(cls)}, and does not define {', '.join(missing)}; see {interface.__module__}")
+    if getattr(cls, "decodes", False):
+        raise ConfigError(f"{what}: what a plug-in decodes is not kept, for its source may change: set decodes: ClassVar[bool] = False")
     if field.default in FAMILIES[interface].ours:
         raise ConfigError(f"{what}: the {word_of(cls)} '{field.default}' is one of snrlab's own: give yours another kind")

@@ -72,6 +72,11 @@ def word_of(cls: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", interface.__name__).lower()
 
 
+def plugin_of(cls: type) -> Plugin | None:
+    """The plug-in that a class is from; None for ours."""
+    return _BY_ROOT.get(cls.__module__.partition(".")[0])
+
+
 def file_of(module: str) -> tuple[str, str] | None:
     """(file, source) of a module of a plug-in; None where it is none."""
     plugin = _BY_ROOT.get(module.partition(".")[0])

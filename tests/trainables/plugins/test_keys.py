@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.trainables.plugins.written import folder, weighting
+from trainables.data.digits import Digits
+from trainables.metrics.pixels import Pixels
+from trainables.metrics.reference import Reference
 from trainables.plugins.code import code_of_plugins
+from trainables.plugins.new import new_method
 from trainables.recipe import make_recipe
 from trainables.stage_key import stage_key
 
@@ -54,6 +58,19 @@ def test_a_plug_in_that_a_recipe_names_and_does_not_use_changes_no_stage(tmp_pat
     plain = make_recipe({"weighting": "snr"})
     assert key(path, "snr") == stage_key(plain, Path("no files to remember"))
     assert make_recipe({"plugins": [str(path)], "weighting": "snr"}).key != plain.key
+
+
+def test_features_are_kept_between_runs_by_their_code(tmp_path: Path) -> None:
+    """Statistics of real images lie in the cache, under a name in which a changed extractor must show."""
+    hashes = []
+    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / place).mkdir()
+        source, _ = new_method("features", "kept", tmp_path / place)
+        source.write_text(source.read_text().replace("default_rng(0)", f"default_rng({seed})"))
+        space = make_recipe({"plugins": [str(source)], "evaluation": {"features": "kept"}}).evaluation.features
+        hashes.append(Reference(space, Digits().load(), tmp_path / "cache").feature_hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert Reference(Pixels(), Digits().load(), tmp_path).feature_hash == Pixels().hash_of(""), "ours count by their settings"
 
 
 def test_hashes_for_records_are_by_name_without_folders(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from search_spaces import reference
 from search_spaces.study import make_study, unpacked
 from tests.trainables.plugins.written import folder, weighting
 from trainables.errors import ConfigError
+from trainables.plugins.new import new_method
 from trainables.recipe import Recipe, keep_recipe, load_recipe, make_recipe
 from trainables.weightings import KINDS
 
@@ -118,6 +119,12 @@ def test_a_broken_file_is_one_message(name: str, tmp_path: Path, monkeypatch: py
 ])
 def test_a_method_that_breaks_its_interface_is_one_message(change: dict[str, str], message: str, tmp_path: Path) -> None:
     _refused([str(weighting(tmp_path / "broken.py", **change))], message)
+
+
+def test_a_data_source_whose_images_would_be_kept_whatever_its_source_is_refused(tmp_path: Path) -> None:
+    source, _ = new_method("data", "kept", tmp_path)
+    source.write_text(source.read_text().replace("    stated: ClassVar", "    decodes: ClassVar[bool] = True\n    stated: ClassVar"))
+    _refused([str(source)], "set decodes: ClassVar[bool] = False")
 
 
 def test_two_plug_ins_of_one_study_with_one_name_are_refused(tmp_path: Path) -> None:
