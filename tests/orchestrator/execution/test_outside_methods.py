@@ -133,7 +133,7 @@ def test_a_job_takes_the_files_of_plug_ins_along(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_method_of_each_family_is_run_by_workers_that_never_see_the_package(workers: int, tmp_path: Path) -> None:
     """The package is installed as a user would, planned with, and gone before Ray starts its processes."""
