@@ -1,9 +1,13 @@
-"""Writes docs/reference.md and the schema for editors from the classes themselves: `python -m search_spaces.reference`."""
+"""Writes docs/reference.md and the schema for editors from the classes themselves: `python -m search_spaces.reference`.
+
+`python -m search_spaces.reference PAGE [PLUGIN...]` writes the page alone, elsewhere, with the methods of plug-ins.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from trainables.experts.settings import Experts, Pruning
 from trainables.guide import Guide
 from trainables.method import Method
 from trainables.optimisers.arithmetic import Arithmetic
+from trainables.plugins.loading import named, use
 from trainables.recipe import FAMILIES, Recipe
 from trainables.schedules.restricted import Levels
 from trainables.start import Start
@@ -34,8 +39,9 @@ PAGE = Path(__file__).parents[1] / "docs/reference.md"
 SCHEMA = Path(__file__).parent / "study.schema.json"  # named by the first line of the bundled studies
 
 
-def reference() -> str:
-    """Every field of a study file: meaning, range, default, default search range."""
+def reference(plugins: Sequence[str] = ()) -> str:
+    """Every field of a study file: meaning, range, default, default search range; also of the methods of these plug-ins."""
+    use(named(plugins))
     parts = [
         "# Reference\n\nWritten by `python -m search_spaces.reference`; do not edit.\n",
         "## Study\n", _table(Study), "\n### search\n", _table(Search), "\n### search.objectives\n", _table(Objective),
@@ -58,7 +64,7 @@ def _families(families: Any, level: str) -> list[str]:
     lines = []
     for family, kinds in families.items():
         lines.append(f"\n{level} {family}\n")
-        for kind, cls in kinds.items():
+        for kind, cls in getattr(kinds, "at_hand", kinds).items():
             lines += [f"\n**`{kind}`** – {_first_paragraph(cls)}\n", _table(cls)]
     return lines
 
@@ -88,6 +94,8 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 if __name__ == "__main__":
-    page, schema_file = map(Path, sys.argv[1:] or (PAGE, SCHEMA))
-    page.write_text(reference())
-    schema_file.write_text(json.dumps(schema(), indent=1) + "\n")
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(reference(sys.argv[2:]))
+    else:
+        PAGE.write_text(reference())
+        SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -6,7 +6,7 @@ studies can be judged by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -16,13 +16,15 @@ from search_spaces.distributions import KINDS as DISTRIBUTIONS
 from search_spaces.scales import scales
 from search_spaces.study import Study
 from search_spaces.versions import version
+from trainables.plugins.loading import named, use
 from trainables.recipe import Recipe
 
 _DEEPEST = 4  # parts of a recipe path that is offered as a name under `space`
 
 
-def schema() -> dict[str, Any]:
-    """The schema (draft 2020-12) as plain data."""
+def schema(plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """The schema (draft 2020-12) as plain data; also of the methods of these plug-ins."""
+    use(named(plugins))
     _, found = models_json_schema([(Study, "validation"), (Recipe, "validation")])
     definitions = {name: _with_short_forms(definition) for name, definition in found["$defs"].items()}
     for design in DESIGNS.values():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.distributions import AnyDistribution, Distribution, Scalar
 from trainables.errors import ConfigError, did_you_mean
+from trainables.method import Method
 from trainables.recipe import FAMILIES, Recipe
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ def in_order(space: Mapping[str, Distribution]) -> list[str]:
         ordered += ready
         waiting = [p for p in waiting if p not in ready]
     return ordered
+
+
+def searched_methods(space: Mapping[str, Distribution]) -> list[type[Method]]:
+    """The classes of the methods whose kinds are searched."""
+    found = []
+    for path, axis in space.items():
+        *owner, name = path.split(".")
+        family = FAMILIES.get(owner[-1], {}) if owner and name == "kind" else {}
+        found += [family[choice] for choice in getattr(axis, "choices", ()) if choice in family]
+    return found
 
 
 def default_range(path: str, base: Recipe, kinds: list[Any]) -> dict[str, Any]:

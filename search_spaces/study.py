@@ -22,13 +22,15 @@ from search_spaces.overrides import assign
 from search_spaces.published import Published
 from search_spaces.scales import at_scale
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
-from search_spaces.space import Space
+from search_spaces.space import Space, searched_methods
 from search_spaces.versions import up_to_date
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, did_you_mean
 from trainables.explanations import explain
 from trainables.files.yaml_file import load_mapping
 from trainables.method import Method, Settings
+from trainables.plugins.entry_points import installed_in_use
+from trainables.plugins.packing import with_named_plugins, with_sources, without_sources
 from trainables.recipe import Recipe, make_recipe
 
 
@@ -71,6 +73,14 @@ class Study(Settings):
     compute: Compute = Field(default_factory=Compute)
     tracking: Tracking = Field(default_factory=Tracking)
     published: Published | None = Field(None, description="a paper's result that the study asks about, for the report")
+    plugins: tuple[str, ...] = Field(
+        (), exclude_if=lambda names: not names, description="files, folders or installed modules with one's own methods (docs/plugins.md)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipes_name_the_plugins(cls, fields: Any) -> Any:
+        return _with_plugins(fields) if isinstance(fields, Mapping) else fields
 
     @field_validator("name")
     @classmethod
@@ -109,6 +119,8 @@ class Study(Settings):
         """Settings as plain data with every default spelled out: equal for studies that differ in their writing alone."""
         fields = self.model_dump(mode="json")
         fields["base"] = self.base_recipe.model_dump(mode="json")
+        for settings in (fields, fields["base"]):
+            settings.pop("plugins", None)  # where they lie means nothing; their code is looked at by itself
         fields["search"]["objectives"] = [objective.model_dump(mode="json") for objective in self.objectives]
         fields["search"]["order"] = "asynchronous" if self.asynchronous else "reproducible"
         for axis in fields["space"].values():
@@ -198,13 +210,23 @@ class Study(Settings):
         """The recipe of a trial with the given values at the searched paths."""
         return self.combinations.recipe(values, f"study {self.name}: trial")
 
+    @property
+    def packed(self) -> dict[str, Any]:
+        """Plain data with the source of plug-ins, for other processes and machines; `unpacked` makes the study of them."""
+        return with_sources(self.model_dump(mode="json"))
+
 
 FAMILIES: dict[str, Mapping[str, type[Method]]] = {"sampler": SAMPLERS, "early_stopping": STOPPINGS, "design": DESIGNS}
 
 
+def unpacked(packed: Mapping[str, Any]) -> Study:
+    """The study that was packed in some other process, with its plug-ins as they were there; ValidationError where it is none."""
+    return Study.model_validate(without_sources(packed))
+
+
 def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
     """A study from plain data, checked to its edges; a ConfigError has one line per problem."""
-    fields = _with_default_ranges(fields, where)
+    fields = _with_default_ranges(_with_plugins(fields), where)
     try:
         study = Study.model_validate(fields)
     except ValidationError as error:
@@ -214,9 +236,12 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
         if study.chain:
             raise ConfigError(f"{where}: chain: follows a search, and this study is a design; leave it out")
         check_design(study.design_trials, study.search, study.combinations, where)
+        found = dict.fromkeys(study.plugins)
         for trial in study.design_trials:
-            study.recipe(trial.values).check_sweep(study.sweep)
-        return Study.model_validate(with_absolute_design(study.model_dump(), study.design_trials, base))
+            recipe = study.recipe(trial.values)
+            recipe.check_sweep(study.sweep)
+            found.update(dict.fromkeys(recipe.plugins))
+        return Study.model_validate({**with_absolute_design(study.model_dump(), study.design_trials, base), "plugins": tuple(found)})
     if not any(path.startswith(("evaluation.guidance", "evaluation.sampler", "label_dropout", "conditional")) for path in study.space):
         base.check_sweep(study.sweep)
     study.combinations.check_edges(where)
@@ -225,7 +250,19 @@ def make_study(fields: Mapping[str, Any], where: str = "study") -> Study:
         study.combinations.feasibility(where)
     else:
         study.combinations.recipe({}, f"{where}: base")
-    return Study.model_validate(with_absolute_paths(study.model_dump(), study.space, base))
+    found = dict.fromkeys([*base.plugins, *installed_in_use(searched_methods(study.space))])
+    return Study.model_validate({**with_absolute_paths(study.model_dump(), study.space, base), "plugins": tuple(found)})
+
+
+def _with_plugins(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields whose base names the study's plug-ins and its own; the study names the same."""
+    fields, names = with_named_plugins(fields)
+    base = fields.get("base", {})
+    if isinstance(base, Mapping):
+        base, further = with_named_plugins(base)
+        if together := list(dict.fromkeys([*names, *further])):
+            return {**fields, "plugins": together, "base": {**base, "plugins": together}}
+    return fields
 
 
 def _with_default_ranges(fields: Mapping[str, Any], where: str) -> dict[str, Any]:

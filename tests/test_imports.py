@@ -118,7 +118,8 @@ def test_records_need_no_ray() -> None:
 
 def test_no_method_needs_the_training_loop_or_the_recipe_that_it_is_part_of() -> None:
     families = {_room(m) for m in MODULES if m.count(".") > 1 and m.startswith("trainables.")} - {
-        "trainables.training", "trainables.evaluation", "trainables.files", "trainables.experts", "trainables.stages"}
+        "trainables.training", "trainables.evaluation", "trainables.files", "trainables.experts", "trainables.stages",
+        "trainables.plugins"}
     for module in (m for m in MODULES if _room(m) in families):
         found = {m for m in _module_imports(module) if _room(m) in ("trainables.training", "trainables.evaluation", "trainables.recipe")}
         assert not found or module == "trainables.networks.modules.build", f"{module} imports {sorted(found)}"

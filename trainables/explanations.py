@@ -11,6 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from trainables.errors import did_you_mean
+from trainables.plugins import entry_points
+from trainables.plugins.registry import FAMILIES
 
 # What each of pydantic's types of error asks for.
 _WANTED = {
@@ -122,7 +124,8 @@ def _reason(problem: _Problem) -> str:
         allowed = sorted(_kind(m) for m in _members(problem.expected))
         if kind == "union_tag_not_found":
             return f"needs a 'kind'. Allowed: {', '.join(allowed)}."
-        return f"{_short.repr(context['tag'])} is not a known kind. Allowed: {', '.join(allowed)}.{did_you_mean(context['tag'], allowed)}"
+        hints = f"{did_you_mean(context['tag'], allowed)}{entry_points.broken()}"
+        return f"{_short.repr(context['tag'])} is not a known kind. Allowed: {', '.join(allowed)}.{hints}"
     if kind == "missing":
         return "is required and was not given."
     if kind == "invalid_key":
@@ -143,6 +146,8 @@ def _bare(annotation: Any) -> Any:
 def _members(annotation: Any) -> list[Any]:
     """What may stand there besides null."""
     annotation = _bare(annotation)
+    if isinstance(annotation, type) and annotation in FAMILIES:
+        return list(FAMILIES[annotation].values())
     if get_origin(annotation) not in (Union, UnionType):
         return [annotation]
     members = [_bare(member) for member in get_args(annotation) if member is not NoneType]

@@ -32,12 +32,16 @@ from trainables.files import document
 from trainables.files.yaml_file import load_mapping
 from trainables.guide import Guide
 from trainables.log_snr import from_edm_sigma
-from trainables.method import Method, Settings
+from trainables.method import Method, Settings, methods_in
 from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
 from trainables.optimisers import AnyOptimiser
 from trainables.optimisers.adam import Adam
 from trainables.optimisers.arithmetic import Arithmetic
+from trainables.plugins import entry_points
+from trainables.plugins.entry_points import installed_in_use
+from trainables.plugins.loading import use
+from trainables.plugins.packing import with_named_plugins, with_sources, without_sources
 from trainables.sampling.trained_range import beyond_training
 from trainables.schedules import AnySchedule
 from trainables.schedules.normal import EdmLognormal
@@ -99,6 +103,24 @@ class Recipe(Settings):
         10, ge=0, description="steps with a non-finite loss or gradient (but for overflows in fp16) before the run fails, at a report"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in training")
+    plugins: tuple[str, ...] = Field(
+        (), exclude_if=lambda names: not names, description="files, folders or installed modules with one's own methods (docs/plugins.md)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _methods_are_at_hand(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping):
+            fields, names = with_named_plugins(fields)
+            use(names)
+        return fields
+
+    @model_validator(mode="after")
+    def _methods_can_be_found_again(self) -> Recipe:
+        """Methods of installed packages need not be named in a file; other machines are told where they are from."""
+        if found := installed_in_use(methods_in(self)):
+            self.__dict__["plugins"] = tuple(dict.fromkeys([*self.plugins, *found]))
+        return self
 
     @model_validator(mode="after")
     def _counts_fit_together(self) -> Recipe:
@@ -243,7 +265,7 @@ class Recipe(Settings):
             found += beyond_training(self.evaluation.sampler.levels, self.drawn)
         if self.guide and self.evaluation.guidance.off:
             found.append("guide: evaluation.guidance.weight is 1, so that the guide is of use to sweeps of other weights alone")
-        return [*found, *self.evaluation.warnings]
+        return [*found, *self.evaluation.warnings, *entry_points.warnings()]
 
     @property
     def metric_names(self) -> set[str]:
@@ -302,6 +324,11 @@ class Recipe(Settings):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @property
+    def packed(self) -> dict[str, Any]:
+        """Plain data with the source of plug-ins, for other processes and machines; `unpacked` makes the recipe of them."""
+        return with_sources(self.model_dump(mode="json"))
+
+    @property
     def key(self) -> str:
         """sha256 of the canonical JSON, hexadecimal."""
         return hashlib.sha256(self.canonical_json.encode()).hexdigest()
@@ -320,15 +347,18 @@ def make_recipe(fields: Mapping[str, Any], what: str = "recipe") -> Recipe:
         raise ConfigError(explain(error, what, Recipe)) from None
 
 
+def unpacked(packed: Mapping[str, Any], what: str = "recipe") -> Recipe:
+    """The recipe that was packed in some other process, with its plug-ins as they were there."""
+    return make_recipe(without_sources(packed), what)
+
+
 def keep_recipe(recipe: Recipe, folder: Path) -> None:
     """Write a run's recipe into its folder, for whoever sweeps it or trains on."""
-    document.write(folder / "recipe.json", recipe.model_dump(mode="json"))
+    document.write(folder / "recipe.json", recipe.packed)
 
 
 def load_recipe(path: Path) -> Recipe:
     """A recipe from a YAML or JSON file; Damaged where a run's recipe.json does not match its checksum."""
     if path.suffix == ".json":
-        fields = document.read(path, f"restore it, or delete {path.parent} if it is a run's folder")
-    else:
-        fields = load_mapping(path, "recipe")
-    return make_recipe(fields, f"recipe {path}")
+        return unpacked(document.read(path, f"restore it, or delete {path.parent} if it is a run's folder"), f"recipe {path}")
+    return make_recipe(load_mapping(path, "recipe"), f"recipe {path}")

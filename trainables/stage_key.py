@@ -39,6 +39,7 @@ def stage_key(recipe: Recipe, cache: Path, ranks: int = 1, device: str = "cpu") 
     """
     fields = recipe.model_dump(mode="json")
     del fields["duration"]["checkpoint_minutes"]
+    fields.pop("plugins", None)  # the source of those in use counts, wherever it lies
     if not recipe.optimiser.depends_on_length:
         del fields["duration"]["images"]
     for name in _OF_SWEEPS:

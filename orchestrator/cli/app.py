@@ -1,4 +1,4 @@
-"""The command line: `snrlab run|plan|sweep|data`; see findings.py and operations.py for the others."""
+"""The command line: `snrlab run|plan|sweep|data`; see findings.py, operations.py and plugins.py for the others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from orchestrator.cli.completion import studies_to_run
 from orchestrator.cli.findings import TrackingOption, conclude, findings
 from orchestrator.cli.operations import StudyName, WorkdirOption, operations
+from orchestrator.cli.plugins import plugins
 from orchestrator.cli.secret_arguments import hide_secret_arguments
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
@@ -76,14 +77,16 @@ def studies() -> None:
 
 
 @app.command()
-def schema(output: Annotated[Path | None, typer.Option(help="file to write (default: standard output)")] = None) -> None:
+def schema(output: Annotated[Path | None, typer.Option(help="file to write (default: standard output)")] = None,
+           plugin: Annotated[list[str] | None, typer.Option(help="your own methods: file, folder or module; may be repeated")] = None,
+           ) -> None:
     """Print the JSON Schema of study files, with which editors complete and check them."""
     import json
 
     from search_spaces.schema import schema as of_studies
     from trainables.files import atomic
 
-    text = json.dumps(of_studies(), indent=1) + "\n"
+    text = json.dumps(of_studies(plugin or ()), indent=1) + "\n"
     if output:
         atomic.write_text(output, text)
     else:
@@ -124,6 +127,7 @@ def sweep(study: StudyName, trial: Annotated[int, typer.Option(help="number of t
 
 
 app.add_typer(operations)
+app.add_typer(plugins)
 app.add_typer(findings)
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")

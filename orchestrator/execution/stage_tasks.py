@@ -21,7 +21,7 @@ from search_spaces.study import Compute
 from trainables.determinism import choose_workspace, deterministic
 from trainables.errors import TrainingFailed, UserError
 from trainables.files.storage import place, remove_tree
-from trainables.recipe import make_recipe
+from trainables.recipe import unpacked
 from trainables.stages.stage import Candidate, Stage
 
 Pulse = Callable[[], None]  # says that the trial is at work
@@ -44,7 +44,7 @@ class StageTasks:
         """Train stages of the trial, the last ones first."""
         task = ray.remote(**self._options)(train_stage)
         for stage in reversed(stages):
-            recipe = stage.recipe.canonical_json
+            recipe = json.dumps(stage.recipe.packed)
             self._tasks.append(task.remote(stage.name, recipe, str(stage.folder), stage.key, *self._places, self._threads, self._pulse))
 
     def score(self, candidates: Sequence[Candidate], folder: Path) -> None:
@@ -57,7 +57,7 @@ class StageTasks:
             assert recipe.start
             write_start(its, recipe.start, candidate.weights.state, candidate.weights.kept)
             self._folders.append(its)
-            arguments = (recipe.canonical_json, str(its), candidate.images, candidate.key, *self._places, self._threads, self._pulse)
+            arguments = (json.dumps(recipe.packed), str(its), candidate.images, candidate.key, *self._places, self._threads, self._pulse)
             self._tasks.append(task.remote(*arguments))
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ def train_stage(name: str, recipe_json: str, folder: str, key: str, trial: str, 
     from trainables.training.ranks import Ranks
 
     stages = StageStore(store, place(trial))
-    stage = Stage(name, make_recipe(json.loads(recipe_json)), place(folder), key)
+    stage = Stage(name, unpacked(json.loads(recipe_json)), place(folder), key)
     if not stages.claim(stage):
         return
     events.note(place(trial), "along", stage=name, message="is trained at the same time")
@@ -100,7 +100,7 @@ def score_candidate(recipe_json: str, folder: str, images: int, key: str, trial:
     from trainables.networks.modules.start_file import read_start
     from trainables.stages.recovery import recovered_loss
 
-    recipe, device = make_recipe(json.loads(recipe_json)), _device(threads)
+    recipe, device = unpacked(json.loads(recipe_json)), _device(threads)
     assert recipe.start
     try:
         candidate = Candidate(recipe, read_start(place(folder), recipe.start), images, key)

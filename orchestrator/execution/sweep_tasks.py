@@ -20,7 +20,7 @@ from trainables.ema.sweep_settings import Sweep
 from trainables.errors import in_one_line
 from trainables.files import atomic
 from trainables.files.storage import place
-from trainables.recipe import Recipe, make_recipe
+from trainables.recipe import Recipe, unpacked
 from trainables.training import metrics_log
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SweepTasks:
 
     def warm_up(self) -> None:
         """Make the feature network and reference statistics ready while the training workers are still starting."""
-        self._prepare.remote(self._study.base_recipe.canonical_json, str(self._cache), self._study.compute.cpus_per_worker)
+        self._prepare.remote(json.dumps(self._study.base_recipe.packed), str(self._cache), self._study.compute.cpus_per_worker)
 
     def submit(self, folder: TrialFolder, sweep: Sweep | None = None) -> None:
         """Start a trial's own sweep, or a further one."""
@@ -123,7 +123,7 @@ def prepare(recipe_json: str, cache: str, threads: int) -> None:
 
     choose_workspace()
     torch.set_num_threads(threads)
-    evaluator_of(make_recipe(json.loads(recipe_json)), place(cache)).warm_up()
+    evaluator_of(unpacked(json.loads(recipe_json)), place(cache)).warm_up()
 
 
 def read_range(root: str, settings: str, index: int, tasks: int, threads: int) -> Any:

@@ -16,7 +16,7 @@ from orchestrator.execution.worker_groups import Group, make_group
 from orchestrator.records import events
 from orchestrator.records.folders import TrialFolder, TrialRecord
 from orchestrator.records.store import Store
-from search_spaces.study import Study
+from search_spaces.study import unpacked
 from trainables.errors import Damaged, UserError
 from trainables.files.storage import place
 from trainables.recipe import keep_recipe
@@ -35,11 +35,12 @@ class Trial(tune.Trainable):
     _reused: dict[str, Any]  # what was taken over, until it has been told
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the arguments
-        self, config: dict[str, Any], study: Study, dispatcher: ActorHandle, folder: str, cache: str, store: str
+        self, config: dict[str, Any], study: str, dispatcher: ActorHandle, folder: str, cache: str, store: str
     ) -> None:
-        self._study, self._cache, self._store = study, place(cache), Store(place(store))
+        self._study = unpacked(json.loads(study))  # as text: this process may not know the classes of its plug-ins yet
+        self._cache, self._store = place(cache), Store(place(store))
         self._trials = place(folder)
-        self._group = make_group(study.compute, dispatcher, self._trials.parent / "ray")
+        self._group = make_group(self._study.compute, dispatcher, self._trials.parent / "ray")
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -62,7 +63,7 @@ class Trial(tune.Trainable):
         if not self._assigned:
             self._assigned = True
             store = self._store.root if self._reuses else None
-            self._group.assign(self._recipe.canonical_json, self._folder.root, self._cache, store)
+            self._group.assign(json.dumps(self._recipe.packed), self._folder.root, self._cache, store)
         message = self._next_message()
         if message.progress is None:
             return self._failed(message.failure)

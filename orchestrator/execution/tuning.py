@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, Protocol
 
@@ -38,7 +39,8 @@ def tune_study(study: Study, searcher: StudySearch, onlooker: Onlooker, work: Wo
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     dispatcher = Dispatcher.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     trainable = tune.with_parameters(
-        Trial, study=study, dispatcher=dispatcher, folder=str(folder.root / "trials"), cache=str(work.cache), store=str(work.store)
+        Trial, study=json.dumps(study.packed), dispatcher=dispatcher, folder=str(folder.root / "trials"), cache=str(work.cache),
+        store=str(work.store),
     )
     # The driver of a trial only waits: a token of memory instead of a CPU keeps it from starving its own workers.
     resources: dict[str, float] = {"memory": 1 << 20} if study.compute.workers else {"CPU": study.compute.cpus_per_worker}

@@ -29,7 +29,7 @@ from search_spaces.study import Compute
 from trainables.determinism import choose_workspace
 from trainables.errors import TrainingFailed, UserError, in_one_line
 from trainables.files.storage import place
-from trainables.recipe import make_recipe
+from trainables.recipe import unpacked
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
@@ -221,7 +221,7 @@ def _train(assignment: Assignment, ranks: Any, pulse: Callable[[], None], comput
     from trainables.training.loop import train
 
     try:
-        recipe = make_recipe(json.loads(assignment.recipe_json))
+        recipe = unpacked(json.loads(assignment.recipe_json))
         folder, cache, alone = place(assignment.folder), place(assignment.cache), ranks is None or ranks.world == 1
         with events.warnings_noted(folder), _store(assignment, folder, cache, alone, pulse, compute) as store:
             note = partial(provenance.write, folder, recipe, cache)

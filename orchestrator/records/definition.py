@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from orchestrator.records.folders import StudyFolder
 from orchestrator.records.stages import stages
 from search_spaces.designs import Design
-from search_spaces.study import Study
+from search_spaces.study import Study, unpacked
 from search_spaces.versions import up_to_date, version
 from trainables.errors import UserError, did_you_mean
 from trainables.explanations import explain
 from trainables.files import document
+from trainables.plugins.code import code_of_plugins
 
 # Fields that cannot mix results.
 _CHANGEABLE = ("description", "published", "search.hours", "search.gpu_hours", "compute.", "tracking.", "design.baseline",
@@ -30,14 +31,18 @@ class Definition:
 
     study: Study
     id: str
+    plugins: Mapping[str, str] = field(default_factory=dict)  # hashes of their source by name
 
 
 def define(study: Study, folder: StudyFolder) -> Definition:
     """Write the study's definition, or check that it fits the one there."""
     if not folder.definition.exists() and not folder.trials():
-        return _write(Definition(study, uuid.uuid4().hex), folder)
+        return _write(Definition(study, uuid.uuid4().hex, code_of_plugins(study.plugins)), folder)
     earlier = recall(folder)
+    plugins = code_of_plugins(study.plugins)
     changes = list(differences(earlier.study.meaning, study.meaning))
+    changes += [(f"plugins.{name}", earlier.plugins[name][:12], code[:12]) for name, code in plugins.items()
+                if earlier.plugins.get(name, code) != code]
     refused = [(c, reason) for c in changes if (reason := _refusal(c, earlier.study, folder)) is not None]
     if refused:
         lines = "\n".join(f"  {path}: {old!r} -> {new!r}{reason}" for (path, old, new), reason in refused)
@@ -45,9 +50,9 @@ def define(study: Study, folder: StudyFolder) -> Definition:
             f"study {study.name} has results in {folder.root} that the changed file would mix with others:\n{lines}\n"
             "give the study another name, undo the change, or move that folder away"
         )
-    if not changes:
+    if not changes and plugins == earlier.plugins:
         return earlier
-    return _write(Definition(_in_order(study, earlier.study), earlier.id), folder)
+    return _write(Definition(_in_order(study, earlier.study), earlier.id, plugins), folder)
 
 
 def recall(folder: StudyFolder) -> Definition:
@@ -60,10 +65,10 @@ def recall(folder: StudyFolder) -> Definition:
         )
     known_fields = document.read(folder.definition, f"restore it, or move the folder {folder.root} away; what was trained is in the store")
     try:
-        written = {"version": known_fields.pop("version", 1), **(known_fields.pop("study", None) or {})}
-        study = Study.model_validate(up_to_date(written, str(folder.definition)))
+        written = {"version": known_fields.pop("version", 1), **known_fields.pop("study")}
+        study = unpacked(up_to_date(written, str(folder.definition)))
         return Definition(study, **known_fields)
-    except (ValidationError, TypeError) as error:
+    except (ValidationError, TypeError, KeyError) as error:
         reason = explain(error, "", Study) if isinstance(error, ValidationError) else str(error)
         raise UserError(
             f"{folder.definition}: is no study of this version ({reason}); "
@@ -72,8 +77,7 @@ def recall(folder: StudyFolder) -> Definition:
 
 
 def _write(definition: Definition, folder: StudyFolder) -> Definition:
-    fields = {**vars(definition), "study": definition.study.model_dump(mode="json"), "version": version()}
-    document.write(folder.definition, fields, indent=1)
+    document.write(folder.definition, {**vars(definition), "study": definition.study.packed, "version": version()}, indent=1)
     return definition
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from trainables import determinism
 from trainables.files import document
+from trainables.plugins.code import code_of_plugins
 from trainables.recipe import Recipe
 
 _ROOT = Path(__file__).parents[2]
@@ -49,6 +50,7 @@ def collect(recipe: Recipe, cache: Path | None = None) -> dict[str, Any]:
         "code": code(), "versions": _versions(), "machine": _machine(), "seed": recipe.seed,
         "deterministic": determinism.stated(recipe.arithmetic.deterministic),
         "data": {"kind": kind, "hash": data.key, "images": len(data.images), "shape": list(data.shape), "classes": data.classes},
+        **({"plugins": code_of_plugins(recipe.plugins)} if recipe.plugins else {}),  # their source is in the trial's recipe.json
     }
 
 

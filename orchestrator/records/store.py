@@ -27,7 +27,7 @@ from orchestrator.records.locks import Lock, lock_at
 from trainables.errors import Damaged, UserError
 from trainables.files import document
 from trainables.files.storage import copy_file, remove_tree
-from trainables.recipe import Recipe, make_recipe
+from trainables.recipe import Recipe, unpacked
 from trainables.training import checkpoint, metrics_log
 
 _ENTRY, _SNAPSHOTS, _LOSSES = "entry.json", "snapshots", "losses"
@@ -123,7 +123,7 @@ class Store:
         metrics_log.copy(folder, final)
         copy_file(checkpoint.path(folder), checkpoint.path(final))
         document.write(final / _ENTRY, {"images": images, "whole": whole, "kept": time.time(), "study": study, "trial": trial,
-                                        "recipe": recipe.model_dump(mode="json")})
+                                        "recipe": recipe.packed})
         for entry in known:
             if not entry.whole and entry.images < images:
                 self._drop(entry)
@@ -182,7 +182,7 @@ class Store:
         from trainables.training.resume import check_whole
 
         try:
-            recipe = make_recipe(document.read(entry.folder / _ENTRY, _WAY_OUT)["recipe"])
+            recipe = unpacked(document.read(entry.folder / _ENTRY, _WAY_OUT)["recipe"])
             check_whole(entry.folder, recipe, entry.images)
             damaged = [s.file.location for s in list_snapshots(entry.folder / _SNAPSHOTS) if not s.file.verify()]
         except UserError as error:

@@ -5,13 +5,13 @@ A file of its own, because 64 trial actors import it: each must be as small as t
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from orchestrator.execution.dispatcher import Message
 from orchestrator.records.folders import SweepRecord
-from search_spaces.study import Study
 from tests.benchmarks.instant import InstantTrial, instant_sweep
 from trainables.randomness import uniform
 from trainables.training import metrics_log
@@ -46,8 +46,8 @@ class SleepingGroup:
 class SleepingTrial(InstantTrial):
     """A trial of the platform, but for its training."""
 
-    def setup(self, config: dict[str, Any], study: Study, **known: Any) -> None:  # type: ignore[override]
-        self.group = SleepingGroup(SECONDS[study.compute.concurrent_trials])
+    def setup(self, config: dict[str, Any], study: str, **known: Any) -> None:  # type: ignore[override]
+        self.group = SleepingGroup(SECONDS[json.loads(study)["compute"]["concurrent_trials"]])
         super().setup(config, study, **known)
 
 

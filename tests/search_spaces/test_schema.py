@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -58,3 +62,12 @@ def test_every_method_is_offered_by_its_name_and_by_its_path() -> None:
         assert all(f"'{kind}'" in text for kind in kinds)
     paths = CHECK.schema["properties"]["space"]["properties"]
     assert {"weighting.gamma", "schedule.kind", "optimiser.lr", "evaluation.guidance.weight", "experts.groups", "seed"} <= set(paths)
+
+
+def test_methods_of_plug_ins_are_offered_on_demand(tmp_path: Path) -> None:
+    """In processes of their own: a plug-in that is in use stays so."""
+    snrlab = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
+    subprocess.run([*snrlab, "new", "weighting", "snr_power"], cwd=tmp_path, check=True)
+    asked = [*snrlab, "schema", "--plugin", "./snr_power.py"]
+    shown = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "snr_power" in str(json.loads(shown.stdout)["$defs"]) and "snr_power" not in str(CHECK.schema)

@@ -19,6 +19,7 @@ NO_NUMBERS = {
     "Arithmetic.deterministic": "which algorithms a GPU may use: see test_determinism",
     "Evaluation.compile": "speed alone",
     "Evaluation.batch_size": "memory alone: an image is the same in any batch, to rounding",
+    "Recipe.plugins": "where methods are found, and not which are in use",
     "Torchvision.download": "whether files are fetched, and not what they hold",
 }
 LINES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from trainables.data import ImageData
 from trainables.files.cache import cached_arrays
 from trainables.metrics.features import Features
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
+from trainables.plugins.code import code_of_method
 from trainables.randomness import uniform
 
 _BATCH = 1024
@@ -26,6 +28,8 @@ class Reference:
         self.metric, self.space = space.metric, space.space
         self.extract = space.prepare(data, cache, pulse)
         self.feature_hash = self.extract.hash
+        if code := code_of_method(type(space)):  # which may change under the same settings
+            self.feature_hash = hashlib.sha256(f"{self.extract.hash} {code}".encode()).hexdigest()
         self._data, self._cache = data, cache
         self._name = f"{space.space}-{self.feature_hash[:16]}-{data.key[:16]}"
         self._statistics: FeatureStatistics | None = None

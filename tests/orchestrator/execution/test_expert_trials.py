@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def study_of(name: str, **fields: Any) -> Study:
 def actor(study: Study, work: Path, number: int = 0, decided: int = 0) -> Trial:
     made, folder = object.__new__(Trial), WorkFolder(work)
     config = {"number": number, "values": VALUES[number], "decided": decided}
-    made.setup(config, study, None, str(folder.study(study.name).root / "trials"), str(folder.cache), str(folder.store))
+    made.setup(config, json.dumps(study.packed), None, str(folder.study(study.name).root / "trials"), str(folder.cache), str(folder.store))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[dict
     for number, weight in enumerate(WEIGHTS):
         made: Trial = object.__new__(Trial)
         config = {"number": number, "values": {"evaluation.guidance.weight": weight}, "decided": 0}
-        made.setup(config, STUDY, None, str(folder.study("guided").root / "trials"), str(folder.cache), str(folder.store))
+        trials = str(folder.study("guided").root / "trials")
+        made.setup(config, json.dumps(STUDY.packed), None, trials, str(folder.cache), str(folder.store))
         told.append(reports(made))
         trial = folder.study("guided").trial(number)
         found.append(run_sweep(str(trial.root), number, STUDY.sweep.model_dump_json(), False, str(folder.cache), 1, 0.0))

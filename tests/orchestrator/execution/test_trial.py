@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def actor(study: Study, work: Path, number: int = 0, decided: int = 0) -> Trial:
     made = object.__new__(Trial)
     folder = WorkFolder(work)
     config = {"number": number, "values": {"seed": 0}, "decided": decided}
-    made.setup(config, study, None, str(folder.study(study.name).root / "trials"), str(folder.cache), str(folder.store))
+    made.setup(config, json.dumps(study.packed), None, str(folder.study(study.name).root / "trials"), str(folder.cache), str(folder.store))
     return made
 
 

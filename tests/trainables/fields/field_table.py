@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from trainables.method import Method, Settings
+from trainables.method import Method, OfFamily, Settings
 from trainables.recipe import FAMILIES, Recipe
 
 Look = Callable[[Any], Any]  # from settings of one class to numbers
@@ -71,7 +71,12 @@ def settings_classes() -> Iterator[type[Settings]]:
 
 def fields_of(cls: type[BaseModel]) -> list[str]:
     """Names of the fields that hold values; those that hold settings stand for the fields of these."""
-    return [name for name, info in cls.model_fields.items() if name != "kind" and all(map(_interface, _classes(info.annotation)))]
+    return [name for name, info in cls.model_fields.items()
+            if name != "kind" and not _of_family((info.annotation, *info.metadata)) and all(map(_interface, _classes(info.annotation)))]
+
+
+def _of_family(parts: tuple[Any, ...]) -> bool:
+    return any(isinstance(part, OfFamily) or _of_family(typing.get_args(part)) for part in parts)
 
 
 def _interface(cls: type[BaseModel]) -> bool:

@@ -1,0 +1,98 @@
+"""What `snrlab new` writes keeps its contract, so does the outside package; methods that do not are told what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainables.plugins.written import installed, weighting
+from trainables.errors import ConfigError
+from trainables.plugins.contracts.check import CONTRACTS, check_plugin
+from trainables.plugins.new import new_method
+from trainables.plugins.registry import FAMILIES
+from trainables.recipe import FAMILIES as RECIPES
+
+NEW = [family for family in RECIPES if family != "importance_base"]
+
+
+def test_every_family_has_a_contract() -> None:
+    assert CONTRACTS.keys() == FAMILIES.keys() == {kinds.interface for kinds in RECIPES.values()}
+
+
+@pytest.mark.parametrize("family", NEW)
+def test_a_new_method_keeps_its_contract_and_has_a_test(family: str, tmp_path: Path) -> None:
+    source, test = new_method(family, f"own_{family}", tmp_path)
+    assert (source.name, test.name) == (f"own_{family}.py", f"test_own_{family}.py")
+    report, = check_plugin(str(source))
+    assert report.kind == f"own_{family}" and not report.problems, str(report)
+    assert "my_method" not in source.read_text() + test.read_text() and "MyMethod" not in source.read_text()
+    compile(test.read_text(), str(test), "exec")
+    with pytest.raises(ConfigError, match="is there already"):
+        new_method(family, f"own_{family}", tmp_path)
+
+
+@pytest.mark.parametrize(("family", "name", "message"), [
+    ("weigthing", "x", "Did you mean 'weighting'?"), ("weighting", "min_snr", "is one of snrlab's own"),
+    ("weighting", "class", "'class' was given"),
+    ("weighting", "../x", "use small letters"), ("weighting", "", "use small letters"), ("importance_base", "x", "is no family"),
+])
+def test_a_wrong_family_or_name_is_told(family: str, name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        new_method(family, name, tmp_path)
+    assert message in str(caught.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("formula", "message"), [
+    ("__import__('numpy').asarray(x) * self.power", "a torch tensor became a ndarray"),
+    ("_.astype(x, _.float32) * self.power", "float64 became float32"),
+    ("x / 0 * self.power", "not finite"),
+    ("x * __import__('random').random()", "differ"),
+    ("x.sum() * self.power", "shape (61,) became ()"),
+    ("undefined", "NameError"),
+    ("_.exp(_.exp(x))", "weights are finite"),
+])
+def test_a_weighting_that_breaks_its_contract_is_told_how(formula: str, message: str, tmp_path: Path) -> None:
+    report, = check_plugin(str(weighting(tmp_path / "bad.py", "bad", formula)))
+    assert message in str(report)
+
+
+@pytest.mark.parametrize(("family", "old", "new", "message"), [
+    ("schedule", "self.centre + self.width *", "self.width *", "cdf(icdf(u)) is not u"),
+    ("schedule", "-z - 2.0", "-z - 3.0", "has the mass"),
+    ("target", "return alpha, sigma", "return sigma, alpha", "is not the clean image"),
+    ("timesteps", "int(pair[0]), int", "0, int", "drawn otherwise than the whole"),
+    ("augment", '"augmentation", first', '"augmentation", 0', "changed otherwise in another batch"),
+    ("network", "x + self.inside(x)", "x", "no gradient for inside"),
+    ("network", "self.enter(z)", "self.enter(z - z.mean())", "depends on the others"),
+    ("data", "default_rng(0)", "default_rng()", "a second reading gives other images"),
+    ("data", "astype(np.int64)", "astype(np.int32)", "labels are int32"),
+    ("data", "    stated: ClassVar", "    told: ClassVar", "give `files`"),
+    ("optimiser", "lr=self.lr", "lr=2 * self.lr", "begins with lr"),
+    ("sampler", "(following - now)", "0.5 * (following - now)", "standard deviation"),
+    ("features", "default_rng(0)", "default_rng()", "prepared a second time"),
+    ("features", ".astype(np.float32)", "", "features are float64"),
+    ("features", '"fd_my_method"', '"score"', "use fd_"),
+    ("split", "np.arange(1, groups)", "np.arange(groups, 1, -1)", "do not rise"),
+    ("budgets", "(self.share,) * groups", "(2 * self.share,) * groups", "have the ratios"),
+    ("criterion", ".double()", ".float()", "torch.float32"),
+    ("weighting", "low=0.1, high=1.0", "low=1.0, high=0.1", "is not below"),
+    ("weighting", "low=0.1, high=1.0", "low=0.1, high=9.0", "is in its range and refused"),
+    ("weighting", ', description="power of the SNR"', "", "no description of power"),
+    ("weighting", "import Literal", "import Literal\nimport pickle", "imports pickle"),
+    ("weighting", "searchable(0.5, low=0.1, high=1.0, ge=0, le=2, ", "__import__('pydantic').Field(", "`example: ClassVar"),
+])
+def test_what_each_contract_notices(family: str, old: str, new: str, message: str, tmp_path: Path) -> None:
+    source, _ = new_method(family, "changed", tmp_path)
+    text, old = source.read_text(), old.replace("my_method", "changed")
+    assert old in text
+    source.write_text(text.replace(old, new))
+    report, = check_plugin(str(source))
+    assert report.problems and message in str(report), str(report)
+
+
+def test_the_outside_package_keeps_every_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(installed(tmp_path / "site", tmp_path / "scratch")))
+    reports = check_plugin("lab_methods.methods")
+    assert len(reports) == len(NEW)
+    assert not [str(report) for report in reports if report.problems]

@@ -1,0 +1,63 @@
+"""Runs the contracts on the methods of a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.errors import in_one_line
+from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, settings
+from trainables.plugins.contracts.requirement import Broken, Check, Contracts
+from trainables.plugins.loading import load, named, use
+from trainables.plugins.registry import Plugin, family_of, kind_of, word_of
+
+CONTRACTS: Contracts = {
+    **formulas.CONTRACTS, **draws.CONTRACTS, **networks.CONTRACTS, **images.CONTRACTS, **optimisers.CONTRACTS, **experts.CONTRACTS,
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of one method."""
+
+    family: str
+    kind: str
+    checks: int
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return f"{self.family} {self.kind}: all {self.checks} checks pass"
+        return "\n".join([f"{self.family} {self.kind} breaks its contract:", *(f"  {problem}" for problem in self.problems)])
+
+
+def check_plugin(name: str) -> list[Report]:
+    """A report for each method of a plug-in, by its module or path; ConfigError where it cannot be loaded."""
+    name, = named([name])
+    use([name])
+    plugin = load(name)
+    return [_report(cls, plugin) for cls in plugin.methods]
+
+
+def _report(cls: Any, plugin: Plugin) -> Report:
+    of_class, interface = settings.of_class(cls, plugin), family_of(cls)
+    contract = CONTRACTS[interface] if interface else ()
+    problems = [problem for check in of_class for problem in _problem(check, cls)]
+    if not problems:
+        made = settings.example(cls)
+        problems = [problem for check in (*settings.CHECKS, *contract) for problem in _problem(check, made)]
+    if not problems and interface in formulas.CONTRACTS:  # of which a mistake may hide at the defaults
+        edges = list(settings.at_edges(cls))
+        problems = [f"{where}{problem}" for where, made in edges for check in contract for problem in _problem(check, made)]
+    return Report(word_of(cls), kind_of(cls), len(of_class) + len(settings.CHECKS) + len(contract), tuple(problems))
+
+
+def _problem(check: Check, subject: Any) -> Iterator[str]:
+    said = (check.__doc__ or check.__name__).strip()
+    try:
+        check(subject)
+    except Broken as error:
+        yield f"{said}: {error}"
+    except Exception as error:  # whatever a method that is being written raises
+        yield f"{said}: {in_one_line(error)}"

@@ -1,0 +1,1 @@
+"""A method of each family to begin with: `snrlab new FAMILY NAME` writes it under another name."""
