@@ -34,7 +34,8 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     wanted = [*project["dependencies"], *extras]
     asked = {_normal(re.split(r"[\[<>=~! ]", need)[0]) for need in wanted}
     dependency_of = {
-        "annotated-types": "pydantic", "pydantic-core": "pydantic", "typing-extensions": "pydantic", "markupsafe": "jinja2", "sqlalchemy": "mlflow",
+        "annotated-types": "pydantic", "pydantic-core": "pydantic", "typing-extensions": "pydantic",
+        "markupsafe": "jinja2", "sqlalchemy": "mlflow",
     }
     owners = metadata.packages_distributions()
     missing = set()
