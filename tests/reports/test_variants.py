@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reports.compare import compare_studies
-from reports.page import render_page
+from reports.pages.study_page import render_page
 from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.tables import render, summary_lines
 from reports.variants import Ablation, ablation_of
