@@ -33,7 +33,8 @@ def _sentences(results: StudyResults, ablation: Ablation | None, done: list[Tria
            f"schedule {_settings(the, recipe, 'schedule')}, drawn by the policy {the('timesteps.kind')}; the loss weighting is "
            f"{_settings(the, recipe, 'weighting')}.")
     yield (f"Training takes {_count(the('duration.images'))} images in batches of {the('duration.batch_size')} with "
-           f"{the('optimiser.kind')} (learning rate {the('optimiser.lr')}, {the('optimiser.decay')} decay) in {the('arithmetic.precision')}.")
+           f"{the('optimiser.kind')} (learning rate {the('optimiser.lr')}, {the('optimiser.decay')} decay) in "
+           f"{the('arithmetic.precision')}.")
     lengths = sorted({p.sigma_rel for t in done for p in t.ema_curve})
     if lengths:
         yield (f"Weights are averaged post hoc (Karras et al. 2024): each {'variant' if ablation else 'trial'} is scored at its own best "

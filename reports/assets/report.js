@@ -103,7 +103,10 @@
     button.addEventListener("click", async () => {
       try { await navigator.clipboard.writeText(pre.textContent); button.textContent = "Copied"; } catch { getSelection().selectAllChildren(pre); }
     });
-    pre.before(button);
+    const box = document.createElement("div");
+    box.className = "paste-box";
+    pre.before(box);
+    box.append(pre, button);
   };
 
   // A page of a running study looks at its folder every few seconds, and loads itself again when it was written anew.
@@ -139,6 +142,6 @@
     };
     setTimeout(later, 400);
     addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((d) => { d.open = true; }); charts.forEach(draw); });
-    if (root.dataset.written && root.dataset.running) setInterval(watch, 5000);
+    if (root.dataset.written) setInterval(watch, 5000);
   });
 })();

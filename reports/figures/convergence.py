@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from reports.figures.figure import Figure, colour, log_axis, plain
+from reports.figures.figure import HIGHLIGHT, Figure, colour, log_axis, plain
 from reports.figures.groups import Points, add_lines
 from reports.ledger import gpu_seconds_of, macs_per_image
+from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
 from reports.speed_up import curves_of
 from reports.variants import Ablation
@@ -28,6 +29,20 @@ def convergence(results: StudyResults, ablation: Ablation | None = None, by: By 
     values = add_lines(figure, results, ablation, curve)
     figure.axis("yaxis", **log_axis(values))
     _count_axis(figure, [x for trial in results.trials for x, _ in curve(trial)])
+    return figure
+
+
+def rank_correlation(results: StudyResults) -> Figure | None:
+    """Spearman's coefficient of interim and final scores, by the images of the interim ones; None where there are fewer than two times."""
+    found = rank_correlations(results)
+    if len(found) < 2:
+        return None
+    figure = Figure("training images", "rank correlation with final scores")
+    figure.add(name="Spearman", mode="lines+markers", x=[c.images for c in found], y=[c.rho for c in found], showlegend=False,
+               line={"color": HIGHLIGHT, "width": 2}, text=[f"{c.trials} trials" for c in found],
+               hovertemplate="%{x} images: %{y:.2f} (%{text})<extra></extra>")
+    figure.axis("yaxis", range=[min(-0.02, *(c.rho - 0.05 for c in found)), 1.03])
+    _count_axis(figure, [c.images for c in found])
     return figure
 
 

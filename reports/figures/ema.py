@@ -11,7 +11,8 @@ from reports.variants import Ablation
 
 _LENGTH = "EMA length sigma_rel"
 _MOST_OPTIMA = 40  # rows that can be read
-_FLOOR_IN_SIGHT = 0.5  # of the best score; a floor further below would leave the curves no room
+# Of the best score: a floor further below would leave the curves no room.
+_FLOOR_IN_SIGHT, _RELATIVE_FLOOR_IN_SIGHT = 0.05, 0.5
 
 
 def ema_curves(results: StudyResults, ablation: Ablation | None = None) -> Figure:
@@ -28,7 +29,7 @@ def ema_curves(results: StudyResults, ablation: Ablation | None = None) -> Figur
                 hovertemplate=f"%{{text}}<br>width of sigma_rel %{{x:.3g}}<br>{results.metric} %{{y:.4g}}<extra></extra>",
             )
             values += [p.distance for p in marks]
-    _axes(figure, results, values, results.floor)
+    _axes(figure, results, values, results.floor, _FLOOR_IN_SIGHT)
     return figure
 
 
@@ -37,7 +38,7 @@ def relative_ema_curves(results: StudyResults, ablation: Ablation | None = None)
     figure = Figure(_LENGTH, f"{results.metric} / the trial's best")
     values = add_lines(figure, results, ablation, _relative)
     floor = results.floor / min(best) if results.floor and (best := _best_scores(results)) else None
-    _axes(figure, results, values, floor)
+    _axes(figure, results, values, floor, _RELATIVE_FLOOR_IN_SIGHT)
     return figure
 
 
@@ -81,9 +82,9 @@ def _best_scores(results: StudyResults) -> list[float]:
     return [y for trial in results.ranked for _, y in _scores(trial) if y > 0]
 
 
-def _axes(figure: Figure, results: StudyResults, values: list[float], floor: float | None) -> None:
+def _axes(figure: Figure, results: StudyResults, values: list[float], floor: float | None, in_sight: float) -> None:
     figure.axis("xaxis", **log_axis(x for trial in results.trials for x, _ in _scores(trial)))
-    near = floor is not None and floor > 0 and bool(values) and floor > _FLOOR_IN_SIGHT * min(values)
+    near = floor is not None and floor > 0 and bool(values) and floor > in_sight * min(values)
     figure.axis("yaxis", **log_axis([*values, *([floor] if near else [])]))
-    if floor:
+    if floor and near:
         figure.line_at(floor, "real images")

@@ -33,7 +33,11 @@ def representatives(results: StudyResults, ablation: Ablation | None) -> list[tu
         return [(name, trial) for name, trial in found if trial]
     ranked = results.ranked
     chosen = ranked[:MOST_ALONE - 1] + ranked[MOST_ALONE - 1 :][-1:]
-    return [(f"{name_of(t)}: {t.label}" if t.label else name_of(t), t) for t in chosen]
+    return [(f"{name_of(t)}{_rank(t, results)}", t) for t in chosen]
+
+
+def _rank(trial: TrialResult, results: StudyResults) -> str:
+    return " (best)" if trial is results.ranked[0] else " (worst)" if trial is results.ranked[-1] else ""
 
 
 def densities(results: StudyResults, ablation: Ablation | None = None) -> Figure | None:
@@ -110,7 +114,7 @@ def _by_level(results: StudyResults, ablation: Ablation | None, title: str, of: 
         same.setdefault(tuple(float(f"{v:.4g}") for v in y), []).append((place, name, trial))
     for curve, found in same.items():
         place, name, _ = found[0]
-        names = plain(", ".join(each for _, each, _ in found))
+        names = "<br>".join(plain(f"{each}: {t.label}" if t.label and not ablation else each) for _, each, t in found)
         figure.add(
             name=plain(name if len(found) == 1 else f"{name} and {len(found) - 1} more"), mode="lines", x=_LOG_SNR.round(2).tolist(),
             y=list(curve), line={**colour(place), "width": 2}, hovertemplate=f"{names}<br>log SNR %{{x}}: %{{y:.3g}}<extra></extra>",

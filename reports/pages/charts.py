@@ -18,6 +18,7 @@ from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults
 from reports.variants import Ablation
 
+_TOLD = 4  # rank correlations in words; the others are in their chart
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -69,14 +70,14 @@ def _lengths(results: StudyResults, ablation: Ablation | None) -> Section:
     who = "A colour per variant, a line per seed" if ablation else "The best trials have lines of their own, with 95 % of sampling error"
     classical = ""
     if any(trial.classical_marks for trial in results.trials):
-        classical = (" Diamonds are the trial's classical averages (ema.classical), each at the sigma_rel of the power function of the same "
-                     "width.")
-    floor = " The dotted line is what real images score." if results.floor else ""
+        classical = (" Diamonds are the trial's classical averages (ema.classical), each at the sigma_rel of the power function of the "
+                     "same width.")
+    floor = f" Real images score {results.floor:.4g}, the dotted line." if results.floor else ""
     charts = [
         Chart("ema", "Score against EMA length", f"{who}; a line's lowest point is the trial's result.{floor}{classical}",
               ema.ema_curves(results, ablation)),
         Chart("ema-relative", "Relative to each trial's best", "Every curve comes down to 1: what another length would have cost."
-              f"{' The dotted line is the floor, over the best score of all.' if results.floor else ''}",
+              f"{' A dotted line is the floor over the best score of all, where it is near.' if results.floor else ''}",
               ema.relative_ema_curves(results, ablation)),
     ]
     charts = [chart for chart in charts if chart.figure.data]
@@ -99,6 +100,12 @@ def _course(results: StudyResults, ablation: Ablation | None) -> Section:
         if figure.data:
             charts.append(Chart("convergence" if by == "images" else f"convergence-{by}", f"Interim scores over {title}",
                                 "" if by == "images" else "Each trial's own cost of an image.", figure))
+    if rank := convergence.rank_correlation(results):
+        text = "Over completed trials; 1 is the same order, 0 no relation."
+        charts.append(Chart("rank-correlation", "Do interim scores rank trials as final ones do?", text, rank))
+    for chart in charts:
+        if not chart.key.endswith("images") and chart.key != "convergence":
+            chart.figure.layout["showlegend"] = False  # it is that of the chart before
     text = (f"Interim scores use fewer images, and only the averages tracked in training: they rank trials for early stopping, and are not "
             f"comparable with the final {results.metric}. {_correlations(results)}")
     return Section("convergence", "Convergence", text, charts)
@@ -113,8 +120,8 @@ def _levels(results: StudyResults, ablation: Ablation | None) -> Section:
          noise_levels.weights(results, ablation)),
         ("products", "Their product", "p(λ) w(λ), integral 1: what counts in training, at each noise level.",
          noise_levels.products(results, ablation)),
-        ("held-out", "Unweighted held-out loss by noise level", "Change against the baseline (of a search: against its best trial), each at "
-         "its best EMA length; geometric means over seeds. Below zero is better.", noise_levels.held_out_losses(results, ablation)),
+        ("held-out", "Unweighted held-out loss by noise level", "Change against the baseline (of a search: against its best trial), each "
+         "at its best EMA length; geometric means over seeds. Below zero is better.", noise_levels.held_out_losses(results, ablation)),
     ]
     charts = [Chart(key, title, text, figure) for key, title, text, figure in found if figure]
     text = "Density that the adaptive policy has learned, over the schedule's own, over the training."
@@ -133,9 +140,8 @@ def _searched(results: StudyResults) -> Iterator[Section]:
         charts.append(Chart("importance", "Which parameter mattered", hint, search.importance(results)))
     yield Section("search", "Search", "", charts)
     if figure := search.parallel_coordinates(results):
-        chart = Chart("parallel", "All parameters at once", "A line per completed trial; each parameter on its own scale, from the low end of "
-                      "its range to the high one.", figure)
-        yield Section("parallel", "Parallel coordinates", "", [chart], wide=True)
+        text = "A line per completed trial; each parameter on its own scale, from the low end of its range to the high one."
+        yield Section("parallel", "Parallel coordinates", "", [Chart("parallel", "All parameters at once", text, figure)], wide=True)
     charts = [Chart(f"slice-{slug(path)}", path, "", figure) for path, figure in search.slices(results) if any(t["x"] for t in figure.data)]
     text = "Scores of completed trials over one parameter, whatever the others were; the star is the best trial."
     yield Section("slices", "A slice per parameter", text, charts)
@@ -143,7 +149,9 @@ def _searched(results: StudyResults) -> Iterator[Section]:
 
 def _correlations(results: StudyResults) -> str:
     """How well interim scores foretell the final order."""
-    found = [f"{c.rho:.2f} after {c.images} images ({c.trials} trials)" for c in rank_correlations(results)]
+    known = rank_correlations(results)
+    told = known if len(known) <= _TOLD else [known[round(i * (len(known) - 1) / (_TOLD - 1))] for i in range(_TOLD)]
+    found = [f"{c.rho:.2f} after {c.images} images ({c.trials} trials)" for c in told]
     if not found:
         return "Their rank correlation with final scores needs three completed trials or more."
     return f"Spearman's rank correlation between interim and final scores of completed trials: {', '.join(found)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from reports.tables import FORMATS, rows
 from trainables.files import atomic
 
 Rows = list[dict[str, Any]]
+_MARK = "0123456789abcdef"  # stands for the mark of the page's content, until that is known
+_WRITERS = 16
 
 
 def write_report(results: StudyResults, folder: Path, server: str = "", index: str = "") -> Path:
@@ -26,32 +29,28 @@ def write_report(results: StudyResults, folder: Path, server: str = "", index: s
     all studies, from this one.
     The first page is written last, so that it never names a file that is not there.
     """
-    page = StudyPage(results)
-    for name in ASSETS:
-        _write(folder / "assets" / name, asset(name).encode())
-    _write(folder / "assets" / "plotly.min.js", plotly().encode())
+    page, files = StudyPage(results), {f"assets/{name}": asset(name).encode() for name in ASSETS}
+    files["assets/plotly.min.js"] = plotly().encode()
     samples = {trial.number: f"samples/{trial.number:04d}.png" for trial in results.trials if trial.samples}
-    for trial in results.trials:
-        if trial.samples:
-            _write(folder / samples[trial.number], trial.samples)
-    written = hashlib.sha256(page.render(Site(index=index, server=server), samples).encode()).hexdigest()[:16]
-    site = Site(index=index, server=server, written=written)
+    files |= {samples[trial.number]: trial.samples for trial in results.trials if trial.samples}
+    site = Site(written=_MARK, index=index, server=server)
     pages = TrialPages(results, site)
-    for trial in results.trials:
-        _write(folder / trial_page(trial.number), pages.render(trial, samples.get(trial.number, "")).encode())
+    files |= {trial_page(trial.number): pages.render(trial, samples.get(trial.number, "")).encode() for trial in results.trials}
     for chart in page.charts:
-        _write_rows(folder / "data" / chart.key, chart.figure.rows())
-        _write(folder / "data" / f"{chart.key}.svg", svg(chart.figure).encode())
+        files |= _data_files(chart.key, chart.figure.rows()) | {f"data/{chart.key}.svg": svg(chart.figure).encode()}
     for name, found in (("trials", rows(results)), ("scores", list(_scores(results))), ("curves", list(_curves(results)))):
-        _write_rows(folder / "data" / name, found)
+        files |= _data_files(name, found)
+    first = page.render(site, samples)
+    written = hashlib.sha256(first.encode()).hexdigest()[: len(_MARK)]
+    with ThreadPoolExecutor(_WRITERS) as pool:  # most of the time of a small file is waiting for the disk
+        list(pool.map(lambda item: _write(folder / item[0], item[1]), files.items()))
     _write(folder / "written.js", f"reportWritten({written!r});\n".encode())
-    _write(folder / "index.html", page.render(site, samples).encode())
+    _write(folder / "index.html", first.replace(_MARK, written).encode())
     return folder / "index.html"
 
 
-def _write_rows(stem: Path, found: Rows) -> None:
-    for format_ in ("csv", "parquet"):
-        _write(stem.parent / f"{stem.name}.{format_}", FORMATS[format_](_of_one_kind(found), ()))
+def _data_files(name: str, found: Rows) -> dict[str, bytes]:
+    return {f"data/{name}.{format_}": FORMATS[format_](_of_one_kind(found), ()) for format_ in ("csv", "parquet")}
 
 
 def _of_one_kind(found: Rows) -> Rows:

@@ -75,10 +75,11 @@ class StudyPage:
             ablation=ablation, candidates=candidate_rows(results), speed_ups=speed_ups(ablation) if ablation else [],
             effects=_effects(ablation), variants=variant_rows(ablation) if ablation else [], forest=self.forest, sections=self.sections,
             step_groups=self.step_groups, step_group_chart=self.step_group_chart, guides=shown_guides(results),
-            costs=variant_costs(ablation), samples=self._samples(samples), warnings=list(_warnings(results)), provenance=_provenance(results), trial_page=trial_page,
+            costs=variant_costs(ablation), samples=self._samples(samples), warnings=list(_warnings(results)),
+            provenance=_provenance(results), trial_page=trial_page,
             definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True), ledger=ledger_rows(whole)[:MOST_ROWS],
             totals=totals(ledger_rows(whole)), methods=methods_text(results, ablation), bibtex=self._bibtex(), last=last_result(whole),
-            not_reproducible=_not_reproducible(results),
+            not_reproducible=_not_reproducible(results), remarks=list(_remarks(results)),
         )
 
     @property
@@ -96,8 +97,10 @@ class StudyPage:
         return [(title, trial, _data_address(trial.samples or b"")) for title, trial in self.pictured]
 
     def _bibtex(self) -> str:
-        by_variant = {t.variant: t for t in self.results.trials if t.status == "completed"}
-        return bibtex(citations([found for t in by_variant.values() if (found := recipe_of(t))])) if by_variant else ""
+        """Of the methods of all trials; those with the same methods, whatever their values, cite the same papers."""
+        done = [t for t in self.results.trials if t.status == "completed"]
+        by_methods = {tuple(item for item in t.recipe.items() if item[0].endswith("kind")): t for t in done}
+        return bibtex(citations([found for t in by_methods.values() if (found := recipe_of(t))])) if done else ""
 
     @property
     def _against_baseline(self) -> bool:
@@ -111,8 +114,8 @@ def _data_address(png: bytes) -> str:
 def _how_to_read(ablation: Ablation | None) -> str:
     if ablation is None or ablation.comparisons is None:
         return ""
-    return ("Diamonds are changes of the score with simultaneous 95 % intervals, open ones where it cannot be told yet; dots are the seeds' "
-            f"own paired differences. Method: {ablation.comparisons.method}. Within the shaded band, "
+    return ("Diamonds are changes of the score with simultaneous 95 % intervals, open ones where it cannot be told yet; dots are the "
+            f"seeds' own paired differences. Method: {ablation.comparisons.method}. Within the shaded band, "
             f"{100 * ablation.design.smallest_effect:g} %, a difference does not matter here.")
 
 
@@ -140,6 +143,16 @@ def _provenance(results: StudyResults) -> list[dict[str, Any]]:
             fields = {key: value for key, value in entry.items() if key != "seed"}
             shared.setdefault(json.dumps(fields, sort_keys=True), {**fields, "trials": []})["trials"].append(trial.number)
     return list(shared.values())
+
+
+def _remarks(results: StudyResults) -> Iterator[str]:
+    """What to know of single trials: why they failed, and where their training comes from."""
+    for trial in results.trials:
+        if trial.reason:
+            yield f"Trial {trial.number} {trial.status}: {trial.reason.splitlines()[0]}"
+    for trial in results.trials:
+        if trial.origin:
+            yield f"Trial {trial.number} was {trial.origin}."
 
 
 def _not_reproducible(results: StudyResults) -> dict[str, list[int]]:

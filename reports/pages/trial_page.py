@@ -22,7 +22,7 @@ class TrialPages:
 
     def __init__(self, results: StudyResults, site: Site) -> None:
         self._results, self._site = results, site
-        self._base = base_recipe(results)
+        self._base, self._floor = base_recipe(results), results.floor
         self._template = environment().get_template("trial.html")
         self._place = {trial.number: i for i, trial in enumerate(results.ranked, 1)}
         numbers = [trial.number for trial in results.trials]
@@ -31,7 +31,7 @@ class TrialPages:
 
     def render(self, trial: TrialResult, sample: str = "") -> str:
         """`sample` is the path of its picture in the report's folder."""
-        charts, results = _charts(trial, self._results), self._results
+        charts, results = _charts(trial, self._results.metric, self._floor), self._results
         measured = [(name, value) for name, value in sorted(trial.metrics.items()) if math.isfinite(value)]
         return self._template.render(
             site=self._site, root="../", running=False, charts_here=bool(charts), name=results.name, metric=results.metric, trial=trial,
@@ -62,23 +62,23 @@ def recipe_changes(base: Mapping[str, str] | None, trial: TrialResult) -> list[t
     return [(path, base.get(path, "–"), trial.recipe.get(path, "–")) for path in paths if base.get(path) != trial.recipe.get(path)]
 
 
-def _charts(trial: TrialResult, results: StudyResults) -> list[Chart]:
+def _charts(trial: TrialResult, metric: str, floor: float | None) -> list[Chart]:
     curve = [(images, score) for images, score in trial.curve if math.isfinite(score) and score > 0]
     loss = [(images, value) for images, value in trial.loss if math.isfinite(value)]
     found = [
-        _ema(trial, results),
-        _line("interim", "Interim score", "training images", f"interim {results.metric}", curve, log=True),
+        _ema(trial, metric, floor),
+        _line("interim", "Interim score", "training images", f"interim {metric}", curve, log=True),
         _line("loss", "Training loss", "training images", "loss", loss),
         _line("levels", "Loss by noise level", "noise ← log SNR → data", *_by_level(trial)),
     ]
     return [chart for chart in found if chart]
 
 
-def _ema(trial: TrialResult, results: StudyResults) -> Chart | None:
+def _ema(trial: TrialResult, metric: str, floor: float | None) -> Chart | None:
     """Of its best slice, and of earlier times."""
     if not trial.ema_curve:
         return None
-    figure = Figure("EMA length sigma_rel", results.metric, 300)
+    figure = Figure("EMA length sigma_rel", metric, 300)
     best = trial.ema_curve[0]
     for images in sorted({p.images for p in trial.ema}):
         points = [p for p in trial.ema if p.images == images and math.isfinite(p.distance)
@@ -92,8 +92,8 @@ def _ema(trial: TrialResult, results: StudyResults) -> Chart | None:
     points = [p for p in trial.ema if math.isfinite(p.distance)]
     figure.axis("xaxis", **log_axis(p.sigma_rel for p in points))
     figure.axis("yaxis", **log_axis(p.distance for p in points))
-    if results.floor:
-        figure.line_at(results.floor, "real images")
+    if floor:
+        figure.line_at(floor, "real images")
     return Chart("ema", "Score against EMA length", "Whiskers are 95 % intervals of sampling error.", figure, files=False)
 
 
