@@ -123,15 +123,32 @@ def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri:
 
 
 @findings.command()
-def export(study: StudyName, trial: Annotated[int, typer.Option(help="number of the trial", min=0)],
+def export(study: StudyName, trial: Annotated[int | None, typer.Option(help="number of a trial, for its networks", min=0)] = None,
+           latex: Annotated[bool, typer.Option("--latex", help="the table of variants or trials, the methods text and BibTeX")] = False,
+           csv: Annotated[bool, typer.Option("--csv", help="trials, variants, and the data of every figure")] = False,
+           svg: Annotated[bool, typer.Option("--svg", help="every figure")] = False,
            sigma_rel: Annotated[str, typer.Option("--sigma-rel", help="best, a length, or one per group: 0.05,0.1")] = "best",
-           output: Annotated[Path | None, typer.Option(help="folder to make (default: STUDY-trial-N here)")] = None,
-           workdir: WorkdirOption = Path("runs")) -> None:
-    """Write a trial's networks as a folder of safetensors and JSON, to sample from with PyTorch and `trainables` alone."""
+           output: Annotated[Path | None, typer.Option(help="folder to make (default: STUDY-trial-N or STUDY-export here)")] = None,
+           workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write a trial's networks as a folder of safetensors and JSON (--trial), or a study's tables and figures (--latex --csv --svg)."""
+    if (trial is None) == (not (latex or csv or svg)):
+        raise ConfigError("export: give --trial N for a trial's networks, or some of --latex, --csv and --svg for tables and figures")
+    work = WorkFolder(workdir)
+    if trial is not None:
+        _export_networks(study, trial, sigma_rel, output, work)
+        return
+    from reports.export import export_study
+
+    loaded = _load(study, work, tracking_uri, samples=False)
+    _warn(loaded)
+    for file in export_study(loaded, output or Path(f"{study}-export"), latex, csv, svg):
+        typer.echo(file)
+
+
+def _export_networks(study: str, trial: int, sigma_rel: str, output: Path | None, work: WorkFolder) -> None:
     from orchestrator.cli.export import export_trial
     from orchestrator.records.definition import recall
 
-    work = WorkFolder(workdir)
     folder = work.study(study)
     recall(folder)
     target, lengths = export_trial(folder, trial, sigma_rel, output or Path(f"{study}-trial-{trial}"), work.cache)

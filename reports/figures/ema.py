@@ -42,11 +42,15 @@ def relative_ema_curves(results: StudyResults, ablation: Ablation | None = None)
     return figure
 
 
-def optima(results: StudyResults) -> Figure | None:
+def optima(results: StudyResults, ablation: Ablation | None = None) -> Figure | None:
     """Best EMA length of each completed trial with its 95 % interval; one mark per time, guidance and metric of the sweep."""
-    shown = [trial for trial in results.ranked if trial.optima][:_MOST_OPTIMA]
-    figure = Figure(_LENGTH, "", 110 + 26 * len(shown))
-    for trial in reversed(shown):
+    named = ([(f"{plain(v.name)}, seed {t.seed}", t) for v in ablation.variants for t in v.trials if t.status == "completed"] if ablation
+             else [(name_of(t), t) for t in results.ranked])
+    shown = {trial.number: name for name, trial in named if trial.optima}
+    trials = [trial for _, trial in named if trial.number in shown][:_MOST_OPTIMA]
+    figure = Figure(_LENGTH, "", 110 + 22 * len(trials))
+    for trial in reversed(trials):
+        name = shown[trial.number]
         last = max(o["images"] for o in trial.optima)
         for filled in (False, True):
             found = [o for o in trial.optima if (o["images"] == last) == filled]
@@ -56,15 +60,15 @@ def optima(results: StudyResults) -> Figure | None:
             ends = [(b if o["low"] is None else o["low"], b if o["high"] is None else o["high"]) for b, o in zip(best, found, strict=True)]
             figure.add(
                 name="end of training" if filled else "earlier", mode="markers", showlegend=False,
-                x=best, y=[name_of(trial)] * len(found), customdata=[trial.number] * len(found),
+                x=best, y=[name] * len(found), customdata=[trial.number] * len(found),
                 text=[f"{plain(o['metric'])}, {o['images']} images, guidance weight {o['guidance_weight']:g}" for o in found],
                 error_x={"type": "data", "symmetric": False, "array": [high - b for (_, high), b in zip(ends, best, strict=True)],
                          "arrayminus": [b - low for (low, _), b in zip(ends, best, strict=True)]},
                 marker={"color": HIGHLIGHT if trial is results.ranked[0] else OTHER, "size": 9,
                         "symbol": "circle" if filled else "circle-open"},
-                hovertemplate=f"{name_of(trial)}: %{{text}}<br>sigma_rel %{{x:.3g}}<extra></extra>",
+                hovertemplate=f"{name}: %{{text}}<br>sigma_rel %{{x:.3g}}<extra></extra>",
             )
-    figure.axis("xaxis", **log_axis([end for t in shown for o in t.optima for end in (o["low"], o["high"], o["sigma_rel"])]))
+    figure.axis("xaxis", **log_axis([end for t in trials for o in t.optima for end in (o["low"], o["high"], o["sigma_rel"])]))
     return figure if figure.data else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def add_lines(figure: Figure, results: StudyResults, ablation: Ablation | None, 
     `errors` are half widths of 95 % intervals; they are drawn for trials with lines of their own in a search.
     """
     if ablation:
-        return list(_by_variant(figure, results, ablation, curve))
+        return list(_by_variant(figure, ablation, curve))
     alone = results.ranked[:MOST_ALONE]
     numbers = {t.number for t in alone}
     others = [t for t in results.trials if t.number not in numbers and curve(t)]
@@ -53,13 +54,29 @@ def add_lines(figure: Figure, results: StudyResults, ablation: Ablation | None, 
     return completed or [y for t in results.trials for _, y in curve(t)]
 
 
-def _by_variant(figure: Figure, results: StudyResults, ablation: Ablation, curve: Callable[[TrialResult], Points]) -> Iterator[float]:
-    """A colour per variant, a thin line per seed."""
+def _by_variant(figure: Figure, ablation: Ablation, curve: Callable[[TrialResult], Points]) -> Iterator[float]:
+    """A colour per variant: a thin line per seed, and a thick one of the geometric means at points that all seeds have."""
     for place, variant in enumerate(ablation.variants):
         found = [t for t in variant.trials if curve(t)]
-        if found:
-            _add(figure, plain(variant.name), found, curve, {**colour(place), "width": 1.3}, 4, opacity=0.75)
-            yield from (y for t in found if t.status == "completed" for _, y in curve(t))
+        if not found:
+            continue
+        name, line = plain(variant.name), colour(place)
+        means = _means([curve(t) for t in found if t.status == "completed"])
+        alone = len(means) < 2
+        _add(figure, name, found, curve, {**line, "width": 1.5 if alone else 1}, 4 if alone else 3, opacity=1.0 if alone else 0.4,
+             legendgroup=name, showlegend=alone)
+        if not alone:
+            figure.add(name=name, mode="lines+markers", x=[x for x, _ in means], y=[y for _, y in means], line={**line, "width": 2.5},
+                       marker={"size": 6, "color": line["color"]}, legendgroup=name,
+                       hovertemplate=f"{name}, geometric mean<br>%{{x:.4g}}: %{{y:.4g}}<extra></extra>")
+        yield from (y for t in found if t.status == "completed" for _, y in curve(t))
+
+
+def _means(curves: Sequence[Points]) -> list[tuple[float, float]]:
+    """Geometric means over curves, at the places that all of them have."""
+    at = [dict(points) for points in curves]
+    common = sorted(set.intersection(*(set(values) for values in at))) if at else []
+    return [(x, math.exp(sum(math.log(values[x]) for values in at) / len(at))) for x in common if all(values[x] > 0 for values in at)]
 
 
 def _add(figure: Figure, name: str, trials: Sequence[TrialResult], curve: Callable[[TrialResult], Points], line: dict[str, Any], size: int,

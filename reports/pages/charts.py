@@ -67,7 +67,8 @@ def _trade_offs(results: StudyResults) -> Section:
 
 
 def _lengths(results: StudyResults, ablation: Ablation | None) -> Section:
-    who = "A colour per variant, a line per seed" if ablation else "The best trials have lines of their own, with 95 % of sampling error"
+    who = ("A colour per variant: thin lines are seeds, thick ones geometric means" if ablation
+           else "The best trials have lines of their own, with 95 % of sampling error")
     classical = ""
     if any(trial.classical_marks for trial in results.trials):
         classical = (" Diamonds are the trial's classical averages (ema.classical), each at the sigma_rel of the power function of the "
@@ -81,7 +82,7 @@ def _lengths(results: StudyResults, ablation: Ablation | None) -> Section:
               ema.relative_ema_curves(results, ablation)),
     ]
     charts = [chart for chart in charts if chart.figure.data]
-    if lengths := ema.optima(results):
+    if lengths := ema.optima(results, ablation):
         charts.append(Chart("optima", "Best EMA length", "Vertex of the local parabola in log sigma_rel with its 95 % interval from the "
                             "scores' sampling error on common latents. Filled marks belong to the end of the training.", lengths))
     text = "A best value at either end of the range means that the range should be widened."

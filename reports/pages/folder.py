@@ -50,7 +50,12 @@ def write_report(results: StudyResults, folder: Path, server: str = "", index: s
 
 
 def _data_files(name: str, found: Rows) -> dict[str, bytes]:
-    return {f"data/{name}.{format_}": FORMATS[format_](_of_one_kind(found), ()) for format_ in ("csv", "parquet")}
+    return {f"data/{name}.{format_}": data_file(found, format_) for format_ in ("csv", "parquet")}
+
+
+def data_file(found: Rows, format_: str) -> bytes:
+    """Rows, which may differ in their columns, as csv or parquet."""
+    return FORMATS[format_](_of_one_kind(found), ())
 
 
 def _of_one_kind(found: Rows) -> Rows:

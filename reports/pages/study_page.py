@@ -78,7 +78,8 @@ class StudyPage:
             costs=variant_costs(ablation), samples=self._samples(samples), warnings=list(_warnings(results)),
             provenance=_provenance(results), trial_page=trial_page,
             definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True), ledger=ledger_rows(whole)[:MOST_ROWS],
-            totals=totals(ledger_rows(whole)), methods=methods_text(results, ablation), bibtex=self._bibtex(), last=last_result(whole),
+            totals=totals(ledger_rows(whole)), methods=methods_text(results, ablation),
+            bibtex=bibtex(self.citations), last=last_result(whole),
             not_reproducible=_not_reproducible(results), remarks=list(_remarks(results)),
         )
 
@@ -96,11 +97,12 @@ class StudyPage:
             return [(title, trial, addresses[trial.number]) for title, trial in self.pictured]
         return [(title, trial, _data_address(trial.samples or b"")) for title, trial in self.pictured]
 
-    def _bibtex(self) -> str:
+    @property
+    def citations(self) -> list[str]:
         """Of the methods of all trials; those with the same methods, whatever their values, cite the same papers."""
         done = [t for t in self.results.trials if t.status == "completed"]
         by_methods = {tuple(item for item in t.recipe.items() if item[0].endswith("kind")): t for t in done}
-        return bibtex(citations([found for t in by_methods.values() if (found := recipe_of(t))])) if done else ""
+        return citations([found for t in by_methods.values() if (found := recipe_of(t))]) if done else []
 
     @property
     def _against_baseline(self) -> bool:
