@@ -36,7 +36,7 @@ def a_search(**changes: Any) -> StudyResults:
         trials.append(_trial(study, number, status, values, 10.0 + float(rng.uniform(0, 5)) + 1000 * (status == "stopped")))
     trials[11].best = math.inf
     trials[11].ema = [EmaPoint(s, math.inf, 1e-3, 0.1, images=512) for s in LENGTHS]
-    return _results(study, trials, **{"importances": {"weighting.gamma": 0.7, "optimiser.lr": 0.3}, **changes})
+    return _results(study, **{"trials": trials, "importances": {"weighting.gamma": 0.7, "optimiser.lr": 0.3}, **changes})
 
 
 def a_design(seeds: int = 3, **changes: Any) -> StudyResults:
@@ -53,12 +53,12 @@ def a_design(seeds: int = 3, **changes: Any) -> StudyResults:
         trial = _trial(study, number, "completed", planned.values, level[planned.variant] * math.exp(rng.normal(0, 0.03)))
         trial.densities = {256: [1.0] * 16, 512: [2.0 - i / 8 for i in range(16)]}
         trials.append(trial)
-    return _results(study, trials, **changes)
+    return _results(study, **{"trials": trials, **changes})
 
 
-def _results(study: Study, trials: list[TrialResult], **changes: Any) -> StudyResults:
+def _results(study: Study, **changes: Any) -> StudyResults:
     fields = {"name": study.name, "study_id": "i", "description": study.description, "metric": "fd_probe", "axes": study.axes,
-              "definition": study.model_dump(mode="json"), "commit": "c0ffee", "status": "FINISHED", "importances": {}, "trials": trials,
+              "definition": study.model_dump(mode="json"), "commit": "c0ffee", "status": "FINISHED", "importances": {},
               "run_id": "r", "experiment_id": "7"}
     return StudyResults(**{**fields, **changes})
 
