@@ -12,7 +12,7 @@ from reports.variants import Ablation
 _LENGTH = "EMA length sigma_rel"
 _MOST_OPTIMA = 40  # rows that can be read
 # Of the best score: a floor further below would leave the curves no room.
-_FLOOR_IN_SIGHT, _RELATIVE_FLOOR_IN_SIGHT = 0.05, 0.5
+_FLOOR_IN_SIGHT, _RELATIVE_FLOOR_IN_SIGHT = 0.15, 0.5
 
 
 def ema_curves(results: StudyResults, ablation: Ablation | None = None) -> Figure:

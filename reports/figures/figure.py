@@ -96,8 +96,8 @@ def _words(value: Any) -> Any:
 
 
 def plain(text: str) -> str:
-    """Plotly reads a little HTML in texts: what users wrote is escaped."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Plotly reads a little HTML and TeX in texts: what users wrote is escaped."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
 
 
 def colour(index: int) -> dict[str, Any]:

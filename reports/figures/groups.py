@@ -37,8 +37,8 @@ def add_lines(figure: Figure, results: StudyResults, ablation: Ablation | None, 
     numbers = {t.number for t in alone}
     others = [t for t in results.trials if t.number not in numbers and curve(t)]
     for name, found, line in (
-        ("stopped or failed", [t for t in others if t.status != "completed"], {"color": STOPPED, "width": 1, "dash": "dot"}),
-        ("other completed", [t for t in others if t.status == "completed"], {"color": OTHER, "width": 1}),
+        ("stopped", [t for t in others if t.status != "completed"], {"color": STOPPED, "width": 1, "dash": "dot"}),
+        ("others", [t for t in others if t.status == "completed"], {"color": OTHER, "width": 1}),
     ):
         if found:
             drawn = found[:: -(-len(found) // MOST_DRAWN)]

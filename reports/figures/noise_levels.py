@@ -23,6 +23,7 @@ _AXIS = "noise ← log SNR → data"
 _LOG_SNR = np.linspace(-15.0, 15.0, 301)
 _HELD_OUT = "held_out_loss/log_snr_"
 _DRAWN = 0.02  # of the highest density
+_LEARNED, _MOST_LEARNED = 0.01, 4
 _CELLS = 16  # of a learned density, equally likely under the schedule
 
 
@@ -79,7 +80,13 @@ def held_out_losses(results: StudyResults, ablation: Ablation | None) -> Figure 
 
 def learned_densities(results: StudyResults, ablation: Ablation | None) -> list[tuple[str, Figure]]:
     """(name, figure): density that an adaptive policy has learned, over the schedule's, by noise level and over training."""
-    return [(name, _learned(trial)) for name, trial in representatives(results, ablation) if trial.densities]
+    shown = [(name, trial) for name, trial in representatives(results, ablation) if _has_learned(trial)]
+    return [(name, _learned(trial)) for name, trial in shown[:_MOST_LEARNED]]
+
+
+def _has_learned(trial: TrialResult) -> bool:
+    """Whether its density ever differed from the schedule's."""
+    return any(abs(share - 1.0) > _LEARNED for shares in trial.densities.values() for share in shares)
 
 
 def _learned(trial: TrialResult) -> Figure:

@@ -73,7 +73,7 @@ def _lengths(results: StudyResults, ablation: Ablation | None) -> Section:
     if any(trial.classical_marks for trial in results.trials):
         classical = (" Diamonds are the trial's classical averages (ema.classical), each at the sigma_rel of the power function of the "
                      "same width.")
-    floor = f" Real images score {results.floor:.4g}, the dotted line." if results.floor else ""
+    floor = f" Real images score {results.floor:.4g}: the dotted line, where it is near." if results.floor else ""
     charts = [
         Chart("ema", "Score against EMA length", f"{who}; a line's lowest point is the trial's result.{floor}{classical}",
               ema.ema_curves(results, ablation)),

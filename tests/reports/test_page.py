@@ -175,7 +175,7 @@ def test_a_finished_study_has_samples_and_prints(finished, tmp_path: Path) -> No
     folder, _ = finished
     page = folder / "runs/small/report/index.html"
     dom = browse(page, "--dump-dom", tmp_path=tmp_path)
-    assert dom.count('<img src="data:image/png') == 2 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
+    assert dom.count('<img src="samples/') == 3 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
     browse(page, f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path=tmp_path)
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
 

@@ -34,7 +34,7 @@ def test_stopped_trials_do_not_decide_the_scale() -> None:
     figure = convergence.convergence(results)
     assert figure.layout["yaxis"]["range"][1] < math.log10(100) < math.log10(results.trials[12].curve[0][1])
     names = [trace["name"] for trace in figure.data]
-    assert names[0].startswith("stopped or failed (4)") and names[-1].endswith("(best)")
+    assert names[0].startswith("stopped (4)") and names[-1].endswith("(best)")
 
 
 def test_many_trials_share_a_line_with_gaps_and_more_are_thinned_out() -> None:
@@ -43,7 +43,7 @@ def test_many_trials_share_a_line_with_gaps_and_more_are_thinned_out() -> None:
     results.trials = [t for _ in range(100) for t in results.trials[:11]]
     figure = ema.ema_curves(results)
     thinned = [trace["name"] for trace in figure.data if " of " in trace["name"]]
-    assert len(figure.data) < 10 and thinned == ["other completed (334 of 1000)"] and MOST_DRAWN == 400
+    assert len(figure.data) < 10 and thinned == ["others (334 of 1000)"] and MOST_DRAWN == 400
 
 
 def test_points_are_rows_with_their_interval_and_trial() -> None:
@@ -104,6 +104,8 @@ def test_learned_densities_are_drawn_over_training_by_noise_level() -> None:
     found = noise_levels.learned_densities(results, ablation_of(results))
     heat = found[0][1].data[0]
     assert [name for name, _ in found] == ["base", HOSTILE, "laplace"] and heat["x"] == [256, 512] and heat["y"] == sorted(heat["y"])
+    results.trials[0].densities = {256: [1.0] * 16}  # a policy that has not begun yet
+    assert len(noise_levels.learned_densities(results, ablation_of(results))) == 2
     assert len(heat["z"]) == 16 and heat["z"][-1] == [1.0, 2.0]  # the first cell is that of the cleanest images
 
 
