@@ -8,7 +8,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from reports.figures.figure import Figure
+from reports.figures.figure import OTHER, Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +87,9 @@ def _bar(axes: Axes, trace: dict[str, Any], names: dict[str, dict[Any, int]]) ->
         shades = LinearSegmentedColormap.from_list("shades", [colour for _, colour in trace["marker"]["colorscale"]])
         colours = [shades((value - low) / (high - low)) for value in colours]
     bars = axes.barh(_placed(trace["y"], names["y"]), trace["x"], left=trace.get("base"), height=0.6, color=colours, edgecolor="white")
+    if whiskers := trace.get("error_x"):
+        axes.errorbar(trace["x"], _placed(trace["y"], names["y"]), xerr=[whiskers["arrayminus"], whiskers["array"]], fmt="none",
+                      ecolor=OTHER, capsize=2)
     axes.bar_label(bars, labels=list(trace["text"]), label_type="center", fontsize=8)
 
 

@@ -107,9 +107,13 @@ def _short_path(path: str, space: Mapping[str, Distribution]) -> str:
 def importance(results: StudyResults) -> Figure:
     """How much each searched parameter mattered for being among the best."""
     ordered = sorted(results.importances.items(), key=lambda item: item[1])
-    figure = Figure("share of importance for the best trials (PED-ANOVA)", "", 110 + 42 * len(ordered))
-    figure.add("bar", name="importance", x=[v for _, v in ordered], y=[plain(k) for k, _ in ordered], orientation="h",
-               marker={"color": HIGHLIGHT}, text=[f"{v:.0%}" for _, v in ordered], textposition="auto", showlegend=False)
+    shares = [share for _, (share, _, _) in ordered]
+    whiskers = {"type": "data", "symmetric": False, "array": [high - share for _, (share, _, high) in ordered],
+                "arrayminus": [share - low for _, (share, low, _) in ordered]}
+    figure = Figure("share of importance for the best trials (PED-ANOVA), 95 % bootstrap interval", "", 110 + 42 * len(ordered))
+    figure.add("bar", name="importance", x=shares, y=[plain(path) for path, _ in ordered], orientation="h", marker={"color": HIGHLIGHT},
+               error_x=whiskers, text=[f"{share:.0%}" for share in shares], textposition="inside", insidetextanchor="start",
+               showlegend=False)
     figure.axis("xaxis", range=[0, 1], tickformat=".0%")
     return figure
 

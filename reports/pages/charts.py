@@ -137,7 +137,8 @@ def _searched(results: StudyResults) -> Iterator[Section]:
         charts.append(Chart("history", "Search history", "Scores in the order of the proposals; crosses were stopped early, at their last "
                             "interim score.", figure))
     if results.importances:
-        hint = f"From {len(results.ranked)} completed trials" + (": a hint, not a finding." if len(results.ranked) < 30 else ".")
+        few = ": a hint, not a finding" if len(results.ranked) < 30 else ""
+        hint = f"From {len(results.ranked)} completed trials{few}; 95 % intervals by a bootstrap over trials."
         charts.append(Chart("importance", "Which parameter mattered", hint, search.importance(results)))
     yield Section("search", "Search", "", charts)
     if figure := search.parallel_coordinates(results):

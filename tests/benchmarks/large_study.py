@@ -32,7 +32,8 @@ def write_large_study(folder: Path, trials: int = 1000, reports: int = 30) -> st
     rng = np.random.default_rng(0)
     content = {
         "study_id": _STUDY_ID, "definition": study.model_dump(mode="json"), "metric": study.metric, "description": study.description,
-        "axes": study.axes, "bounds": {}, "importances": {"weighting.gamma": 0.7, "optimiser.lr": 0.3}, "trials": list(range(trials)),
+        "axes": study.axes, "bounds": {}, "importances": {"weighting.gamma": [0.7, 0.5, 0.8], "optimiser.lr": 0.3},
+        "trials": list(range(trials)),
     }
     runs = [("study", "study", documents.STUDY, content)]
     runs += [(f"trial{n}", "trial", documents.TRIAL, _trial(study, n, reports, rng)) for n in range(trials)]

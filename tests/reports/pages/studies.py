@@ -36,7 +36,8 @@ def a_search(**changes: Any) -> StudyResults:
         trials.append(_trial(study, number, status, values, 10.0 + float(rng.uniform(0, 5)) + 1000 * (status == "stopped")))
     trials[11].best = math.inf
     trials[11].ema = [EmaPoint(s, math.inf, 1e-3, 0.1, images=512) for s in LENGTHS]
-    return _results(study, **{"trials": trials, "importances": {"weighting.gamma": 0.7, "optimiser.lr": 0.3}, **changes})
+    importances = {"weighting.gamma": (0.7, 0.5, 0.8), "optimiser.lr": (0.3, 0.2, 0.5)}
+    return _results(study, **{"trials": trials, "importances": importances, **changes})
 
 
 def a_design(seeds: int = 3, **changes: Any) -> StudyResults:
