@@ -36,6 +36,27 @@ def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def unflatten(flat: Mapping[str, str], below: str = "") -> dict[str, Any]:
+    """The settings (below a path) again, from their texts; empty where there are none."""
+    nested: dict[str, Any] = {}
+    prefix = f"{below}." if below else ""
+    for path, text in flat.items():
+        if path.startswith(prefix):
+            *owners, name = path.removeprefix(prefix).split(".")
+            owner = nested
+            for part in owners:
+                owner = owner.setdefault(part, {})
+            owner[name] = _value(text)
+    return nested
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def reused_text(reused: Mapping[str, Any]) -> str:
     """Where a trial's training was taken over from; empty where it was trained for itself."""
     if not reused:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from reports.documents import STUDY, TRIAL, flatten, unpack
 from reports.mlflow_client import connect, knock, when_free
 from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult, track_again
+from reports.variants import ablation_of
 from search_spaces.versions import up_to_date
 from trainables.errors import UserError, did_you_mean
 from trainables.secrets import redact
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
+_MOST_PICTURES = 8  # of generated images, side by side
 
 
 def load_study_results(uri: str, name: str, samples: bool = True, recorded: Collection[int] = (),
@@ -31,6 +35,13 @@ def load_study_results(uri: str, name: str, samples: bool = True, recorded: Coll
     """
     knock(uri)
     return when_free(uri, lambda: _load(connect(uri, patient=True), uri, name, samples, recorded, study_id))
+
+
+def study_names(uri: str) -> list[str]:
+    """Of all studies that a server or a database has, in alphabetical order."""
+    knock(uri)
+    found = when_free(uri, lambda: connect(uri, patient=True).search_experiments())
+    return sorted(experiment.name for experiment in found if experiment.name != "Default")
 
 
 def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Collection[int], study_id: str) -> StudyResults:
@@ -53,20 +64,29 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
     for run in runs:
         if "snrlab.document" in run.data.tags:  # else its first words are just being written
             trial = _trial(run, files.document(run, TRIAL), content["metric"], name)
+            trial.run_id = run.info.run_id
             trials[trial.number], by_number[trial.number] = trial, run
     results = StudyResults(
         name=name, study_id=study_id, description=content["description"], metric=content["metric"], axes=content["axes"],
         definition=up_to_date({"version": content.get("version", 1), **content["definition"]}, f"study {name}"),
         commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
-        importances={path: tuple(found) for path, found in content["importances"].items()},
+        importances={path: _with_interval(found) for path, found in content["importances"].items()},
         trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
         stages=content.get("stages", []),
         missing=sorted({*content["trials"], *recorded} - trials.keys()), run_id=study.info.run_id, experiment_id=experiment.experiment_id,
     )
     if samples:
-        for trial in {id(t): t for t in results.ranked[:1] + results.ranked[-1:]}.values():
+        for trial in _pictured(results):
             trial.samples = files.samples(by_number[trial.number])
     return results
+
+
+def _pictured(results: StudyResults) -> list[TrialResult]:
+    """Whose pictures are compared: a seed of each variant of a design, or the best trials and the worst of a search."""
+    if ablation := ablation_of(results):
+        found = [next((t for t in v.trials if t.status == "completed" and t.best is not None), None) for v in ablation.variants]
+        return [t for t in found if t][:_MOST_PICTURES]
+    return results.ranked[: _MOST_PICTURES - 1] + results.ranked[_MOST_PICTURES - 1 :][-1:]
 
 
 def _runs(client: MlflowClient, experiment: str, query: str) -> list[Run]:
@@ -101,6 +121,9 @@ class _Artifacts:
         return self._read(run, files[0].path) if files else None
 
     def _read(self, run: Run, name: str) -> bytes:
+        address = urlsplit(run.info.artifact_uri)
+        if address.scheme == "file":  # a thousand of them in a second, without copies
+            return (Path(url2pathname(address.path)) / name).read_bytes()
         with TemporaryDirectory() as folder:
             return Path(self._of(run).download_artifacts(name, folder)).read_bytes()
 
@@ -133,8 +156,25 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         interval=(numbers["sigma_rel_low"], numbers["sigma_rel_high"]) if "sigma_rel_low" in numbers else None,
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
         reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
-        stages=sweep.get("stages") or [],
+        stages=sweep.get("stages") or [], densities=_densities(curves), started=content.get("started") or 0.0,
+        ended=content.get("ended") or 0.0,
     )
+
+
+def _with_interval(found: Sequence[float] | float) -> tuple[float, float, float]:
+    """A share and its interval; earlier versions recorded the share alone."""
+    share, low, high = (found, found, found) if isinstance(found, int | float) else found
+    return share, low, high
+
+
+def _densities(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[int, list[float]]:
+    """By images, the cells of a learned density in order."""
+    found: dict[int, list[float]] = {}
+    for name in sorted(curves):
+        if name.startswith("density/"):
+            for images, value in curves[name]:
+                found.setdefault(images, []).append(value)
+    return found
 
 
 def _ema_point(point: dict[str, Any], solver: str, metric: str) -> EmaPoint | None:

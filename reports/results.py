@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from reports.documents import CHANGES, reused_text, short, variant_name
+from reports.documents import CHANGES, reused_text, short, unflatten, variant_name
+from search_spaces.study import Study
+from trainables.errors import ConfigError
 from trainables.metrics.means import mean_score
+from trainables.recipe import Recipe, make_recipe
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class TrialResult:
     reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
     experts: dict[str, Any] = field(default_factory=dict)  # of its sweep: groups, choices and costs of a step-adaptive trial
     stages: list[dict[str, Any]] = field(default_factory=list)  # of its sweep: what a network and its guide were trained for
+    densities: dict[int, list[float]] = field(default_factory=dict)  # by images: what an adaptive policy draws, over the schedule's
+    started: float = 0.0  # seconds since 1970; 0 where it was not recorded
+    ended: float = 0.0
+    run_id: str = ""  # in MLflow
     provenance: list[dict[str, Any]] = field(default_factory=list)  # code, versions, machine and data of each process that trained
 
     @property
@@ -177,6 +184,14 @@ class StudyResults:
     stages: list[dict[str, Any]] = field(default_factory=list)  # of its chain: name, first trial, design, reason
     run_id: str = ""
     experiment_id: str = ""
+
+    @cached_property
+    def study(self) -> Study | None:
+        """Its definition; None where it is not one that this version knows."""
+        try:
+            return Study.model_validate(self.definition)
+        except ValueError:
+            return None
 
     @property
     def objectives(self) -> list[tuple[str, int]]:
@@ -287,6 +302,14 @@ class StudyResults:
         """Ranked trials that no other beats in one objective without losing in another (the Pareto front)."""
         values = {t.number: [sign * self.score(t, name) for name, sign in self.objectives] for t in self.ranked}
         return [t for t in self.ranked if not any(_dominates(other, values[t.number]) for other in values.values())]
+
+
+def recipe_of(trial: TrialResult) -> Recipe | None:
+    """What it was trained by; None where this version does not know it, and of impossible combinations."""
+    try:
+        return make_recipe(unflatten(trial.recipe)) if trial.recipe else None
+    except ConfigError:
+        return None
 
 
 def label_of(values: Mapping[str, Any]) -> str:

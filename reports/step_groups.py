@@ -195,7 +195,7 @@ def variant_costs(ablation: Ablation | None) -> list[VariantCost]:
     found = []
     for variant in ablation.variants:
         if swept := [t for t in variant.trials if {"macs", "parameters"} <= t.metrics.keys()]:
-            spent = [_train_macs(t) for t in swept]
+            spent = [train_macs(t) for t in swept]
             found.append(VariantCost(
                 variant.name, variant.mean, len(swept), fmean(t.metrics["macs"] for t in swept),
                 fmean(t.metrics["parameters"] for t in swept), fmean(_images(t) for t in swept),
@@ -209,12 +209,13 @@ def _images(trial: TrialResult) -> int:
     return sum(stage.images for stage in read_stages(trial.stages)) or trial.images
 
 
-def _train_macs(trial: TrialResult) -> float | None:
-    """Three times those of the forward passes."""
+def train_macs(trial: TrialResult) -> float | None:
+    """Of all stages, forward and backward (three times those of the forward passes); None where it is not known."""
     groups = _groups(trial)
     stages = groups.ledger if groups else read_stages(trial.stages)
     if not stages and not groups:
-        return 3.0 * trial.metrics["macs"] * trial.images
+        macs = trial.metrics.get("macs")
+        return None if macs is None else 3.0 * macs * trial.images
     known = [stage.train_macs for stage in stages if stage.train_macs is not None]
     return sum(known) if known and len(known) == len(stages) else None
 

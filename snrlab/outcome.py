@@ -120,13 +120,9 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """What was found, in a sentence."""
-        if self._ablation:
-            return self._ablation.headline
-        if not self._results.ranked:
-            return "no trial has been completed yet"
-        best = self._results.ranked[0]
-        found = f"{self.metric} {best.best:.3f} at sigma_rel {best.sigma_rel:g}"
-        return f"best of {len(self._results.ranked)}: {best.label or 'the base'}, {found}"
+        from reports.headline import headline
+
+        return headline(self._results, self._ablation)
 
     @property
     def verdicts(self) -> list[str]:
@@ -201,32 +197,33 @@ class Figures:
     @property
     def forest(self) -> go.Figure:
         """Changes against the baseline with their intervals; UserError for a search."""
-        from reports.variant_figures import forest
+        from reports.figures.variants import forest
 
         if self._ablation is None:
             raise UserError(f"study {self._results.name}: is a search; a forest plot is of a design")
-        return forest(self._ablation)
+        return forest(self._ablation).to_plotly()
 
     @property
     def ema(self) -> go.Figure:
         """Score against EMA length, a line per trial."""
-        from reports.figures import ema_curves
+        from reports.figures.ema import ema_curves
 
-        return ema_curves(self._results)
+        return ema_curves(self._results, self._ablation).to_plotly()
 
     @property
     def convergence(self) -> go.Figure:
         """Interim score against training images."""
-        from reports.figures import convergence
+        from reports.figures.convergence import convergence
 
-        return convergence(self._results)
+        return convergence(self._results, self._ablation).to_plotly()
 
     @property
     def densities(self) -> go.Figure | None:
-        """Density of noise levels in training of the best and the worst trial; None where none is known."""
-        from reports.figures import densities
+        """Density of noise levels in training of every variant, or of the best trials and the worst; None where none is known."""
+        from reports.figures.noise_levels import densities
 
-        return densities(self._results)
+        found = densities(self._results, self._ablation)
+        return found.to_plotly() if found else None
 
 
 class _Printed:

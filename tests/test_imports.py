@@ -67,7 +67,7 @@ def _loads(module: str, *heavy: str) -> bool:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode != 0
 
 
-LIGHT = ["trainables.recipe", "search_spaces.study", "reports.page", "orchestrator.cli.app", "orchestrator.records.tracking"]
+LIGHT = ["trainables.recipe", "search_spaces.study", "reports.pages.study_page", "orchestrator.cli.app", "orchestrator.records.tracking"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

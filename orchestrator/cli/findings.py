@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reports.results import StudyResults
 
 findings = typer.Typer()
+_SECONDS_BETWEEN_PAGES = 10.0
 
 TrackingOption = Annotated[str | None, typer.Option(
     "--tracking-uri", envvar="SNRLAB_TRACKING_URI", show_envvar=True,
@@ -76,39 +77,78 @@ def compare(studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY...
 
 
 @findings.command()
-def report(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
-    """Write the report page of a study from its tracked results."""
-    from reports.page import write_page
+def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="name of a study")] = None,
+           all_: Annotated[bool, typer.Option("--all", help="the reports of all studies, and a page of all of them")] = False,
+           single: Annotated[bool, typer.Option("--single", help="the study's page as one file, to mail: STUDY-report.html here")] = False,
+           watch: Annotated[bool, typer.Option("--watch", help="write again whenever something is new, until the study ends")] = False,
+           workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write the report of a study, from its tracked results: a page, one per trial, and the data of every figure."""
+    from orchestrator.records.findings import tracking_address, write_all, write_folder
+    from reports.pages.study_page import write_page
 
+    if (study is None) != all_ or (all_ and (single or watch)) or (single and watch):
+        raise ConfigError("report: name a study, alone or with one of --single and --watch; or give --all alone")
     work = WorkFolder(workdir)
+    if study is None:
+        page, wrong = write_all(work, tracking_uri)
+        for line in wrong:
+            typer.echo(f"warning: {line}", err=True)
+        typer.echo(page)
+        return
     loaded = _load(study, work, tracking_uri)
-    _warn(loaded)
-    typer.echo(write_page(loaded, work.study(study).report))
+    if single:
+        _warn(loaded)
+        typer.echo(write_page(loaded, Path(f"{study}-report.html")))
+        return
+    if not watch or loaded.status != "RUNNING":
+        _warn(loaded)
+    typer.echo(write_folder(loaded, work, tracking_address(work, tracking_uri)))
+    while watch and loaded.status == "RUNNING":
+        time.sleep(_SECONDS_BETWEEN_PAGES)
+        loaded = _load(study, work, tracking_uri)
+        write_folder(loaded, work, tracking_address(work, tracking_uri))
 
 
 @findings.command()
 def track(study: StudyName, workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
     """Write what an MLflow server lacks of a study that is not running; twice is as good as once."""
-    from orchestrator.records.findings import attach, tracking_address
-    from reports.page import write_page
+    from orchestrator.records.findings import attach, tracking_address, write_folder
 
     work = WorkFolder(workdir)
     bring_up_to_date(study, work, tracking_uri)
     loaded, uri = _load(study, work, tracking_uri), tracking_address(work, tracking_uri)
-    attach(loaded, write_page(loaded, work.study(study).report), uri)
+    write_folder(loaded, work, uri)
+    attach(loaded, uri)
     typer.echo(f"study {study}: {len(loaded.trials)} trials are in MLflow ({without_password(uri)})")
 
 
 @findings.command()
-def export(study: StudyName, trial: Annotated[int, typer.Option(help="number of the trial", min=0)],
+def export(study: StudyName, trial: Annotated[int | None, typer.Option(help="number of a trial, for its networks", min=0)] = None,
+           latex: Annotated[bool, typer.Option("--latex", help="the table of variants or trials, the methods text and BibTeX")] = False,
+           csv: Annotated[bool, typer.Option("--csv", help="trials, variants, and the data of every figure")] = False,
+           svg: Annotated[bool, typer.Option("--svg", help="every figure")] = False,
            sigma_rel: Annotated[str, typer.Option("--sigma-rel", help="best, a length, or one per group: 0.05,0.1")] = "best",
-           output: Annotated[Path | None, typer.Option(help="folder to make (default: STUDY-trial-N here)")] = None,
-           workdir: WorkdirOption = Path("runs")) -> None:
-    """Write a trial's networks as a folder of safetensors and JSON, to sample from with PyTorch and `trainables` alone."""
+           output: Annotated[Path | None, typer.Option(help="folder to make (default: STUDY-trial-N or STUDY-export here)")] = None,
+           workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
+    """Write a trial's networks as a folder of safetensors and JSON (--trial), or a study's tables and figures (--latex --csv --svg)."""
+    if (trial is None) == (not (latex or csv or svg)):
+        raise ConfigError("export: give --trial N for a trial's networks, or some of --latex, --csv and --svg for tables and figures")
+    work = WorkFolder(workdir)
+    if trial is not None:
+        _export_networks(study, trial, sigma_rel, output, work)
+        return
+    from reports.export import export_study
+
+    loaded = _load(study, work, tracking_uri, samples=False)
+    _warn(loaded)
+    for file in export_study(loaded, output or Path(f"{study}-export"), latex, csv, svg):
+        typer.echo(file)
+
+
+def _export_networks(study: str, trial: int, sigma_rel: str, output: Path | None, work: WorkFolder) -> None:
     from orchestrator.cli.export import export_trial
     from orchestrator.records.definition import recall
 
-    work = WorkFolder(workdir)
     folder = work.study(study)
     recall(folder)
     target, lengths = export_trial(folder, trial, sigma_rel, output or Path(f"{study}-trial-{trial}"), work.cache)

@@ -1,4 +1,4 @@
-"""What a study has found: read from MLflow, written as a page, and attached to the study's run there."""
+"""What studies have found: read from MLflow, written as pages, and attached to each study's run there."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orchestrator.cluster.addresses import without_password
 from orchestrator.records.definition import recall
 from orchestrator.records.folders import WorkFolder
 from reports.documents import table
-from reports.load import load_study_results
+from reports.load import load_study_results, study_names
 from reports.mlflow_client import connect, when_free
-from reports.page import write_page
+from reports.pages.folder import write_report
+from reports.pages.index_page import StudyLine, line_of, write_index
+from reports.pages.study_page import write_page
 from reports.results import StudyResults
 from reports.tables import render, rows, summary_lines
 from trainables.errors import UserError
-from trainables.files.storage import local_copy
 
 _TABLE = "results.json"
 
@@ -45,24 +47,48 @@ def tracking_address(work: WorkFolder, tracking_uri: str | None) -> str:
 def conclude(study: str, work: WorkFolder, tracking_uri: str | None) -> tuple[StudyResults, list[str]]:
     """Write the report and attach it to the study's run; the results, and what was found in a few lines."""
     loaded = load_results(study, work, tracking_uri)
-    page = write_page(loaded, work.study(study).report)
-    attach(loaded, page, tracking_address(work, tracking_uri))
+    uri = tracking_address(work, tracking_uri)
+    page = write_folder(loaded, work, uri)
+    attach(loaded, uri)
     return loaded, [*summary_lines(loaded), f"report:        {page}"]
 
 
-def attach(results: StudyResults, page: Path, uri: str) -> None:
-    """Put them there, in the place of earlier ones; UserError where that cannot be."""
-    when_free(uri, lambda: _attach(results, page, uri))
+def write_folder(results: StudyResults, work: WorkFolder, uri: str) -> Path:
+    """Write the report's folder; returns its first page."""
+    first = work.study(results.name).report
+    server = without_password(uri).rstrip("/") if uri.startswith("http") else ""
+    return write_report(results, first.parent, server, "../../index.html" if work.index.exists() else "")
 
 
-def _attach(results: StudyResults, page: Path, uri: str) -> None:
+def write_all(work: WorkFolder, tracking_uri: str | None) -> tuple[Path, list[str]]:
+    """Write the report of every study that MLflow has, and a page of all of them; that page, and what is wrong with some of them."""
+    uri, lines, wrong = tracking_address(work, tracking_uri), [], []
+    if not work.index.exists():
+        write_index([], work.index)  # the studies' pages name it
+    for name in study_names(uri):
+        try:
+            loaded = load_results(name, work, tracking_uri)
+        except UserError as error:
+            lines.append(StudyLine(name, "", f"cannot be read: {error}"))
+            wrong.append(str(error))
+            continue
+        lines.append(line_of(loaded, str(write_folder(loaded, work, uri).relative_to(work.root))))
+        wrong += loaded.warnings
+    return write_index(lines, work.index), wrong
+
+
+def attach(results: StudyResults, uri: str) -> None:
+    """Put the page, as one file, and the table of trials there, in the place of earlier ones; UserError where that cannot be."""
+    when_free(uri, lambda: _attach(results, uri))
+
+
+def _attach(results: StudyResults, uri: str) -> None:
     client, run = connect(uri, patient=True), results.run_id
     with TemporaryDirectory() as folder:
         (Path(folder) / _TABLE).write_text(table(rows(results)))
         (Path(folder) / "results.csv").write_bytes(render(results, "csv"))
         client.log_artifacts(run, folder)
-    with local_copy(page) as file:
-        client.log_artifact(run, str(file), "report")
+        client.log_artifact(run, str(write_page(results, Path(folder) / "page" / "index.html")), "report")
     client.set_tag(run, "mlflow.loggedArtifacts", json.dumps([{"path": _TABLE, "type": "table"}]))
     if results.ranked and not results.missing:
         best, now = results.ranked[0], int(time.time() * 1000)

@@ -8,7 +8,8 @@ outlive every process.
       <study>/study.json                what is being run
       <study>/search.jsonl              the log of the search; optuna.journal is a copy for Optuna's own tools
       <study>/trials/0003/              recipe.json, metrics.jsonl, checkpoint, snapshots/, trial.json, sweep.json
-      <study>/report/index.html
+      <study>/report/                   index.html, a page per trial, the figures' data
+      index.html                        all studies (snrlab report --all)
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class WorkFolder:
     def cache(self) -> Path:
         """Feature networks and reference statistics, the same ones for all machines."""
         return self.root / "cache"
+
+    @property
+    def index(self) -> Path:
+        """The page of all studies."""
+        return self.root / "index.html"
 
     def study(self, name: str) -> StudyFolder:
         return StudyFolder(self.root / name)

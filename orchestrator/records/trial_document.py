@@ -90,8 +90,8 @@ class TrialContent:
         }
 
     def _curves(self) -> dict[str, list[list[float]]]:
-        """[images, value] of loss and interim scores."""
-        names = dict.fromkeys(name for row in self.rows for name in row if name == "loss" or name.startswith("interim_"))
+        """[images, value] of loss, interim scores, and the density that an adaptive policy has learned."""
+        names = dict.fromkeys(name for row in self.rows for name in row if name == "loss" or name.startswith(("interim_", "density/")))
         return {name: [[row["images"], row[name]] for row in self.rows if row.get(name) is not None] for name in names}
 
 

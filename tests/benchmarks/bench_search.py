@@ -1,8 +1,8 @@
 """Training images until a search's best score is within 5 % of the best known one.
 
 Ours: TPE with ASHA, each trial scored at its own best EMA length.  Peer: random search, every trial trained to its end and scored at one
-EMA length for all.  Both run on recorded trials (recorded_trials.py); sweeps cost no training images, and no two proposals are equal, so
-that nothing is reused.
+EMA length for all.  Both run on recorded trials (recorded_trials.py); sweeps cost no training images, and nothing is reused, because no two
+proposals are equal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trials of a grid that were trained once, and stand for every point between them.
+"""Trials of a grid that were trained once; each stands for the points around it.
 
 `snrlab run tests/benchmarks/recorded/grid.yaml --workdir DIR`, then `python -m tests.benchmarks.recorded_trials DIR`, records them anew.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
 
 import snrlab
 from search_spaces.study import Study, load_study
@@ -23,9 +22,9 @@ HERE = Path(__file__).parent / "recorded"
 
 
 class RecordedTrials:
-    """Intermediate scores, and scores of the end at several EMA lengths, at any point of a space.
+    """Intermediate scores, and scores of the end at several EMA lengths, at any point of a space: those of the nearest recorded trial.
 
-    Between the points of the grid, logarithms of scores are linear in each parameter, on the parameter's own scale.
+    Nearest is meant on each parameter's own scale.
     """
 
     def __init__(self) -> None:
@@ -34,8 +33,6 @@ class RecordedTrials:
         self.images: list[int] = found["images"]
         self.sigma_rels: list[float] = found["sigma_rels"]
         self._curves, self._scores = np.array(found["curves"]), np.array(found["scores"])  # [g, ..., g, reports], [g, ..., g, lengths]
-        shares = [[axis.share_of(v) for v in axis.grid(self._curves.shape[i])] for i, axis in enumerate(self.study.space.values())]
-        self._curve_at, self._score_at = (RegularGridInterpolator(shares, np.log(a)) for a in (self._curves, self._scores))
 
     @property
     def best(self) -> float:
@@ -48,14 +45,15 @@ class RecordedTrials:
 
     def curve(self, values: Mapping[str, Any]) -> list[tuple[int, float]]:
         """(images, intermediate score) of a trial."""
-        return list(zip(self.images, np.exp(self._curve_at(self._place(values)))[0].tolist(), strict=True))
+        return list(zip(self.images, self._curves[self._place(values)].tolist(), strict=True))
 
     def scores(self, values: Mapping[str, Any]) -> np.ndarray:
         """Of a trial's end, at each EMA length."""
-        return np.exp(self._score_at(self._place(values)))[0]
+        return self._scores[self._place(values)]
 
-    def _place(self, values: Mapping[str, Any]) -> list[float]:
-        return [axis.share_of(values[path]) for path, axis in self.study.space.items()]
+    def _place(self, values: Mapping[str, Any]) -> tuple[int, ...]:
+        points = zip(self._scores.shape[:-1], self.study.space.items(), strict=True)
+        return tuple(round(axis.share_of(values[path]) * (n - 1)) for n, (path, axis) in points)
 
 
 def record(workdir: Path) -> None:

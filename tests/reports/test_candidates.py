@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.page import render_page
+from reports.pages.study_page import render_page
 from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.tables import render, summary_lines
 from search_spaces.study import make_study

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reports.figures import ema_curves
+from reports.figures.ema import ema_curves
 from reports.load import _trial
-from reports.page import render_page, write_page
+from reports.pages.study_page import render_page, write_page
 from reports.rank_correlation import RankCorrelation, rank_correlations
 from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult
 from reports.tables import render, rows, summary_lines
@@ -56,7 +56,7 @@ def browse(page: Path, *options: str, tmp_path: Path) -> str:
 
 def test_users_texts_are_escaped() -> None:
     html = render_page(results())
-    ours = html.replace("<script>" + re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1], "", 1)  # Plotly itself
+    ours = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)  # Plotly and our own script
     assert "<img src=x" not in ours and "alert(1)</script>" not in ours and "alert(3)</script>" not in ours
     assert "&lt;img src=x onerror=alert(2)&gt; &amp; more" in ours
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_reproduced_and_what_was_reused_is_said() -> None:
     for trial in study.trials:
         trial.provenance = [{"code": code, **others, "machine": machine, "data": data}]
     html = render_page(study)
-    assert "cannot be reproduced" not in html and html.count("H100") == 1 and "torch 9.9" in html and "0, 1, 2, 3" in html
+    assert "cannot be reproduced" not in html and html.count("CPUs a CPU, H100") == 1 and "torch 9.9" in html and "0, 1, 2, 3" in html
     study.trials[1].provenance = [{"code": {**code, "dirty": True}, **others, "machine": machine, "data": data}]
     study.trials[0].reused = {"study": "first", "trial": 4, "images": 512}
     html = render_page(study)
@@ -175,7 +175,7 @@ def test_a_finished_study_has_samples_and_prints(finished, tmp_path: Path) -> No
     folder, _ = finished
     page = folder / "runs/small/report/index.html"
     dom = browse(page, "--dump-dom", tmp_path=tmp_path)
-    assert dom.count('<img src="data:image/png') == 2 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
+    assert dom.count('<img src="samples/') == 3 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
     browse(page, f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path=tmp_path)
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
 
@@ -200,12 +200,12 @@ def test_classical_averages_are_marks_of_their_own_in_the_chart_of_lengths() -> 
     here, elsewhere = ClassicalPoint("half<life", 0.07, 9.5, 0.1), ClassicalPoint("decay", 0.06, 9.0, images=256)
     study.trials[1].classical = [here, elsewhere]
     assert study.trials[1].classical_marks == [here]  # the other one belongs to another time than the curve
-    (marks,) = [trace for trace in ema_curves(study).data if trace.mode == "markers"]
-    assert marks.x == (0.07,) and marks.y == (9.5,) and marks.text == ("half&lt;life",) and "%{text}" in marks.hovertemplate
-    assert marks.error_y.array == (1.96 * 0.1,)  # a 95 % interval
+    (marks,) = [trace for trace in ema_curves(study).data if trace["mode"] == "markers"]
+    assert marks["x"] == [0.07] and marks["y"] == [9.5] and marks["text"] == ["trial 1: half&lt;life"]
+    assert "%{text}" in marks["hovertemplate"] and marks["error_y"]["array"] == [1.96 * 0.1]  # a 95 % interval
     study.trials[0].ema = [replace(point, standard_error=0.5) for point in study.trials[0].ema]
-    lines = [trace for trace in ema_curves(study).data if trace.mode == "lines+markers"]
-    assert lines[0].error_y.array == (0.98,) * 3 and lines[1].error_y.array == (0.0,) * 3
+    lines = {trace["name"]: trace for trace in ema_curves(study).data if trace["mode"] == "lines+markers"}
+    assert lines["trial 0"]["error_y"]["array"] == [0.98] * 3 and lines["trial 1 (best)"]["error_y"]["array"] == [0.0] * 3
     assert "Diamonds are the trial&#39;s classical averages (ema.classical)" in render_page(study)
     listed = json.loads(render(study, "json"))
     assert [point["name"] for point in listed[1]["classical"]] == ["half<life", "decay"] and listed[0]["classical"] == []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.page import render_page
+from reports.pages.study_page import render_page
 from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.speed_up import curves_of, images_to, speed_ups
 from reports.tables import render

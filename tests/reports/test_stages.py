@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from reports.page import render_page
+from reports.pages.study_page import render_page
 from reports.results import EmaPoint, StudyResults, TrialResult
 from reports.stages import stage_results
 from reports.tables import render, summary_lines

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reports.page import render_page, write_page
+from reports.figures.step_groups import groups_on_the_axis
+from reports.pages.study_page import render_page, write_page
 from reports.results import StudyResults
-from reports.step_group_figures import groups_on_the_axis
 from reports.step_groups import read_step_groups, shown_step_groups, variant_costs
 from reports.variants import ablation_of
 from tests.conftest import tiny_fields
@@ -90,9 +90,9 @@ def test_bars_cover_the_axis_without_gaps() -> None:
     study.trials[1].recipe["evaluation.sampler.sigma_max"] = "10"
     shown = shown_step_groups(study, None)
     (bar,) = groups_on_the_axis(shown).data
-    ends = [base + width for base, width in zip(bar.base, bar.x, strict=True)]
-    assert list(bar.text) == ["60 %", "74 %", "87 %", "100 %"] and ends[:-1] == pytest.approx(bar.base[1:])
-    assert bar.base[0] == -8.5 and ends[-1] == pytest.approx(11.04, abs=0.01)  # beyond the last edge, where the sampler ends before it
+    ends = [base + width for base, width in zip(bar["base"], bar["x"], strict=True)]
+    assert bar["text"] == ["60 %", "74 %", "87 %", "100 %"] and ends[:-1] == pytest.approx(bar["base"][1:])
+    assert bar["base"][0] == -8.5 and ends[-1] == pytest.approx(11.04, abs=0.01)  # beyond the last edge, where the sampler ends before it
 
 
 def design() -> StudyResults:

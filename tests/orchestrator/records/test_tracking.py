@@ -165,7 +165,7 @@ def test_another_server_gets_everything(written: Written, tmp_path: Path) -> Non
 
 
 def test_trials_that_are_missing_are_named_and_nothing_is_called_best(written: Written) -> None:
-    from reports.page import render_page
+    from reports.pages.study_page import render_page
     from reports.tables import summary_lines
 
     written.track()

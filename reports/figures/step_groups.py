@@ -5,9 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
-from reports.figures import empty_figure, plain
+from reports.figures.figure import Figure, plain
 from reports.results import TrialResult
 from reports.step_groups import Group, StepGroups
 from trainables.log_snr import from_edm_sigma
@@ -17,13 +15,14 @@ _LINE = 18  # characters
 _WIDEST = 1.0  # of an open end beyond the sampler's range, in log SNR
 
 
-def groups_on_the_axis(shown: Sequence[tuple[str, TrialResult, StepGroups]]) -> go.Figure:
+def groups_on_the_axis(shown: Sequence[tuple[str, TrialResult, StepGroups]]) -> Figure:
     """A bar per trial over log SNR, in parts of its groups; darker parts have more of the base's multiply-accumulates."""
-    figure = empty_figure("noise ← log SNR → data", "")
+    figure = Figure("noise ← log SNR → data", "", 120 + 46 * len(shown))
     for title, trial, found in reversed(shown):
         ends = [_ends(group, trial, found.groups) for group in found.groups]
         texts = [f"{100 * group.ratio:.0f} %" for group in found.groups]
-        figure.add_bar(
+        figure.add(
+            "bar", name=_in_lines(title),
             x=[high - low for low, high in ends], base=[low for low, _ in ends], y=[_in_lines(title)] * len(ends),
             orientation="h", width=0.6, text=texts, textposition="inside", insidetextanchor="middle", textangle=0, showlegend=False,
             marker={"color": [group.ratio for group in found.groups], "colorscale": _SCALE, "cmin": 0.3, "cmax": 1.0,
@@ -31,8 +30,7 @@ def groups_on_the_axis(shown: Sequence[tuple[str, TrialResult, StepGroups]]) -> 
             customdata=[[group.name, group.levels] for group in found.groups],
             hovertemplate=f"{plain(title)}, %{{customdata[0]}}<br>log SNR %{{customdata[1]}}<br>%{{text}} of MACs<extra></extra>",
         )
-    figure.update_layout(height=120 + 46 * len(shown), barmode="overlay", uniformtext={"minsize": 9, "mode": "hide"})
-    figure.update_yaxes(automargin=True)
+    figure.layout |= {"barmode": "overlay", "uniformtext": {"minsize": 9, "mode": "hide"}}
     return figure
 
 

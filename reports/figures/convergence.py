@@ -1,0 +1,94 @@
+"""Scores over the course of training: against images, multiply-accumulates and seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from reports.figures.figure import HIGHLIGHT, Figure, colour, log_axis, plain
+from reports.figures.groups import Points, add_lines
+from reports.ledger import gpu_seconds_of, macs_per_image
+from reports.rank_correlation import rank_correlations
+from reports.results import StudyResults, TrialResult
+from reports.speed_up import curves_of
+from reports.variants import Ablation
+
+By = Literal["images", "macs", "seconds"]
+TITLES: dict[By, str] = {"images": "training images", "macs": "training MACs", "seconds": "seconds of the workers"}
+
+
+def convergence(results: StudyResults, ablation: Ablation | None = None, by: By = "images") -> Figure:
+    """Interim score, a line per trial."""
+    figure = Figure(_title(results, by), f"interim {results.metric}")
+
+    def curve(trial: TrialResult) -> Points:
+        scale = _per_image(trial, by)
+        return [(images * scale, score) for images, score in trial.curve if scale and math.isfinite(score) and score > 0]
+
+    values = add_lines(figure, results, ablation, curve)
+    figure.axis("yaxis", **log_axis(values))
+    _count_axis(figure, [x for trial in results.trials for x, _ in curve(trial)])
+    return figure
+
+
+def rank_correlation(results: StudyResults) -> Figure | None:
+    """Spearman's coefficient of interim and final scores, by the images of the interim ones; None where there are fewer than two times."""
+    found = rank_correlations(results)
+    if len(found) < 2:
+        return None
+    figure = Figure("training images", "rank correlation with final scores")
+    figure.add(name="Spearman", mode="lines+markers", x=[c.images for c in found], y=[c.rho for c in found], showlegend=False,
+               line={"color": HIGHLIGHT, "width": 2}, text=[f"{c.trials} trials" for c in found],
+               hovertemplate="%{x} images: %{y:.2f} (%{text})<extra></extra>")
+    figure.axis("yaxis", range=[min(-0.02, *(c.rho - 0.05 for c in found)), 1.03])
+    _count_axis(figure, [c.images for c in found])
+    return figure
+
+
+def stored_times(ablation: Ablation, by: By = "images") -> Figure | None:
+    """Score at each stored time at its own best EMA length: geometric means over seeds; None where the sweep had one time alone."""
+    figure = Figure(TITLES[by], ablation.metric)
+    points: list[tuple[float, float]] = []
+    for place, variant in enumerate(ablation.variants):
+        curves = [curve for curve in curves_of(variant).values() if len(curve) > 1]
+        trial = next((t for t in variant.trials if t.status == "completed" and _per_image(t, by)), None)
+        if not curves or trial is None:
+            continue
+        times = [images for images, _ in curves[0]]
+        means = [math.exp(sum(math.log(curve[i][1]) for curve in curves) / len(curves)) for i in range(len(times))]
+        scale = _mean_per_image(variant.trials, by)
+        figure.add(
+            name=plain(variant.name), mode="lines+markers", x=[scale * t for t in times], y=means, line={**colour(place), "width": 2},
+            marker={"size": 7, "color": colour(place)["color"]},
+            hovertemplate=f"{plain(variant.name)}<br>{TITLES[by]} %{{x:.4g}}<br>{ablation.metric} %{{y:.4g}}<extra></extra>",
+        )
+        points += zip(figure.data[-1]["x"], means, strict=True)
+    figure.axis("yaxis", **log_axis(y for _, y in points))
+    _count_axis(figure, [x for x, _ in points])
+    return figure if figure.data else None
+
+
+def _title(results: StudyResults, by: By) -> str:
+    return "GPU-seconds" if by == "seconds" and any(gpu_seconds_of(t) for t in results.trials) else TITLES[by]
+
+
+def _per_image(trial: TrialResult, by: By) -> float:
+    """What one training image costs; 0 where it is not known."""
+    if by == "images":
+        return 1.0
+    if by == "macs":
+        return macs_per_image(trial) or 0.0
+    return (gpu_seconds_of(trial) or trial.train_seconds) / trial.images if trial.images else 0.0
+
+
+def _mean_per_image(trials: Sequence[TrialResult], by: By) -> float:
+    found = [scale for t in trials if t.status == "completed" and (scale := _per_image(t, by))]
+    return sum(found) / len(found)
+
+
+def _count_axis(figure: Figure, values: Sequence[float]) -> None:
+    """From zero, with ticks such as 15k."""
+    figure.axis("xaxis", rangemode="tozero", exponentformat="SI", nticks=6)
+    if not values:
+        figure.axis("xaxis", range=[0, 1])

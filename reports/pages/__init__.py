@@ -1,0 +1,1 @@
+"""The pages of a report: a study, each of its trials, and an index of all studies."""

@@ -1,0 +1,126 @@
+"""Charts as plain data: few plain ticks, stopped trials out of the scale, points as rows, and the same chart as SVG and in Plotly."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+import pytest
+
+from reports.figures import convergence, ema, noise_levels, search
+from reports.figures.drawing import svg
+from reports.figures.figure import Figure, joined, log_axis, short_number
+from reports.figures.groups import MOST_DRAWN
+from reports.pages.charts import Chart, sections
+from reports.variants import ablation_of
+from tests.reports.pages.studies import HOSTILE, LEVELS, a_design, a_search
+
+
+@pytest.mark.parametrize("values", [(0.02, 0.25), (22.3, 27.1), (1.0, 1.0), (3.0, 5e5), (1e-7, 1e9), (9.9, 10.1)])
+def test_log_axes_have_few_plain_ticks_within_their_range(values: tuple[float, float]) -> None:
+    axis = log_axis([*values, math.inf, math.nan, -1.0, None])
+    low, high = (10**end for end in axis["range"])
+    assert 1 <= len(axis["tickvals"]) <= 11 and all(low <= tick <= high for tick in axis["tickvals"])
+    assert low < values[0] and high > values[1] and not any("e+" in text for text in axis["ticktext"])
+    assert log_axis([0.0, math.inf]) == {}
+
+
+def test_numbers_on_axes_are_short() -> None:
+    assert [short_number(x) for x in (0.05, 300, 9999, 15_000, 1.2e6, 3e9)] == ["0.05", "300", "9999", "15k", "1.2M", "3G"]
+
+
+def test_stopped_trials_do_not_decide_the_scale() -> None:
+    results = a_search()
+    figure = convergence.convergence(results)
+    assert figure.layout["yaxis"]["range"][1] < math.log10(100) < math.log10(results.trials[12].curve[0][1])
+    names = [trace["name"] for trace in figure.data]
+    assert names[0].startswith("stopped (4)") and names[-1].endswith("(best)")
+
+
+def test_many_trials_share_a_line_with_gaps_and_more_are_thinned_out() -> None:
+    assert joined([(1, [1, 2], [3, 4]), (2, [5], [6])]) == {"x": [1, 2, None, 5], "y": [3, 4, None, 6], "customdata": [1, 1, None, 2]}
+    results = a_search()
+    results.trials = [t for _ in range(100) for t in results.trials[:11]]
+    figure = ema.ema_curves(results)
+    thinned = [trace["name"] for trace in figure.data if " of " in trace["name"]]
+    assert len(figure.data) < 10 and thinned == ["others (334 of 1000)"] and MOST_DRAWN == 400
+
+
+def test_points_are_rows_with_their_interval_and_trial() -> None:
+    figure = Figure("x", "y <score>")
+    figure.add(name="a &lt;b&gt;", x=[1, None, 2], y=[3.0, None, 4.0], customdata=[7, None, 8], error_y={"array": [0.5, 0, 1.0]})
+    assert figure.rows() == [{"series": "a <b>", "trial": 7, "x": 1, "y <score>": 3.0, "low": 2.5, "high": 3.5},
+                             {"series": "a <b>", "trial": 8, "x": 2, "y <score>": 4.0, "low": 3.0, "high": 5.0}]
+
+
+@pytest.mark.parametrize("results", [a_search(), a_design()], ids=["search", "design"])
+def test_every_chart_is_an_svg_a_plotly_figure_and_json_without_markup(results) -> None:
+    found = [chart for section in sections(results, ablation_of(results)) for chart in section.charts]
+    assert len(found) > 8
+    for chart in found:
+        drawn = svg(chart.figure)
+        assert drawn == svg(chart.figure) and "<script" not in drawn
+        assert isinstance(chart.figure.to_plotly(), go.Figure) and chart.figure.rows()
+        assert not set("<>&") & set(chart.json) and "NaN" not in chart.json and "Infinity" not in chart.json
+
+
+def test_a_chart_ends_no_script_element() -> None:
+    figure = Figure(HOSTILE, "y")
+    figure.add(name=HOSTILE, x=[1], y=[math.nan])
+    assert "</script" not in Chart("k", "t", "", figure).json and "null" in Chart("k", "t", "", figure).json
+
+
+def test_products_have_integral_one_and_equal_curves_share_a_line() -> None:
+    results = a_design()
+    product = noise_levels.products(results, ablation_of(results))
+    assert product is not None and len(product.data) == 3
+    for trace in product.data:
+        assert sum(trace["y"]) * (trace["x"][1] - trace["x"][0]) == pytest.approx(1.0, abs=0.01)
+    density = noise_levels.densities(results, ablation_of(results))
+    assert density is not None and [trace["name"] for trace in density.data] == ["base and 1 more", "laplace"]
+
+
+def test_weights_have_mean_one_under_the_density() -> None:
+    results = a_design()
+    weight, density = (of(results, ablation_of(results)) for of in (noise_levels.weights, noise_levels.densities))
+    assert weight is not None and density is not None
+    shares = [w * p for w, p in zip(weight.data[0]["y"], density.data[0]["y"], strict=True) if p > 0]
+    assert sum(shares) * 0.1 == pytest.approx(1.0, abs=0.02)
+
+
+def test_held_out_losses_are_differences_to_the_baseline() -> None:
+    results = a_design()
+    figure = noise_levels.held_out_losses(results, ablation_of(results))
+    assert figure is not None and [trace["x"] for trace in figure.data] == [list(LEVELS)] * 2
+    first = next(t for t in results.trials if t.seed == 0)
+    assert noise_levels.held_out_by_level(first)[2.0] == pytest.approx(0.6)
+    for trial in results.trials:
+        trial.ema = []
+    assert noise_levels.held_out_losses(results, ablation_of(results)) is None
+
+
+def test_learned_densities_are_drawn_over_training_by_noise_level() -> None:
+    results = a_design()
+    found = noise_levels.learned_densities(results, ablation_of(results))
+    heat = found[0][1].data[0]
+    assert [name for name, _ in found] == ["base", HOSTILE, "laplace"] and heat["x"] == [256, 512] and heat["y"] == sorted(heat["y"])
+    results.trials[0].densities = {256: [1.0] * 16}  # a policy that has not begun yet
+    assert len(noise_levels.learned_densities(results, ablation_of(results))) == 2
+    assert len(heat["z"]) == 16 and heat["z"][-1] == [1.0, 2.0]  # the first cell is that of the cleanest images
+
+
+def test_slices_and_parallel_coordinates_are_of_what_was_searched() -> None:
+    results = a_search()
+    assert [path for path, _ in search.slices(results)] == ["weighting.gamma", "optimiser.lr", "schedule.kind"]
+    figure = search.parallel_coordinates(results)
+    assert figure is not None and all(y is None or 0 <= y <= 1 for trace in figure.data for y in trace["y"])
+    history = search.history(results)
+    assert history is not None and history.data[-1]["y"] == sorted(history.data[-1]["y"], reverse=True)
+    assert search.parallel_coordinates(a_design()) is None and search.slices(a_design()) == []
+
+
+def test_costs_of_an_image_are_the_trials_own() -> None:
+    results = a_search()
+    by_macs = convergence.convergence(results, by="macs").data[-1]
+    by_images = convergence.convergence(results).data[-1]
+    assert by_macs["x"] == [pytest.approx(3e6 * images) for images in by_images["x"]]
