@@ -1,4 +1,4 @@
-"""Trials of a grid that were trained once; each stands for the points around it.
+"""Trials of a grid that were trained once, for searches of its points.
 
 `snrlab run tests/benchmarks/recorded/grid.yaml --workdir DIR`, then `python -m tests.benchmarks.recorded_trials DIR`, records them anew.
 """
@@ -22,10 +22,7 @@ HERE = Path(__file__).parent / "recorded"
 
 
 class RecordedTrials:
-    """Intermediate scores, and scores of the end at several EMA lengths, at any point of a space: those of the nearest recorded trial.
-
-    Nearest is meant on each parameter's own scale.
-    """
+    """Intermediate scores, and scores of the end at several EMA lengths, at every point of a grid."""
 
     def __init__(self) -> None:
         self.study: Study = load_study(str(HERE / "grid.yaml"))
@@ -33,6 +30,7 @@ class RecordedTrials:
         self.images: list[int] = found["images"]
         self.sigma_rels: list[float] = found["sigma_rels"]
         self._curves, self._scores = np.array(found["curves"]), np.array(found["scores"])  # [g, ..., g, reports], [g, ..., g, lengths]
+        self.space = {path: axis.grid(n) for n, (path, axis) in zip(self._curves.shape, self.study.space.items(), strict=False)}
 
     @property
     def best(self) -> float:
@@ -52,8 +50,7 @@ class RecordedTrials:
         return self._scores[self._place(values)]
 
     def _place(self, values: Mapping[str, Any]) -> tuple[int, ...]:
-        points = zip(self._scores.shape[:-1], self.study.space.items(), strict=True)
-        return tuple(round(axis.share_of(values[path]) * (n - 1)) for n, (path, axis) in points)
+        return tuple(points.index(values[path]) for path, points in self.space.items())
 
 
 def record(workdir: Path) -> None:

@@ -159,6 +159,19 @@ def test_no_difference_is_no_finding() -> None:
     assert found.headline.startswith("No variant has been shown to be better than edm")
 
 
+@pytest.mark.parametrize(("common", "words"), [(0.3, ""), (0.0, "; pairing by seed has gained little")])
+def test_what_pairing_has_gained_is_noted(common: float, words: str) -> None:
+    results = study_results(DESIGN, LEVELS, spread=0.0)
+    rng = np.random.default_rng(3)
+    shared = rng.normal(0, common or 0.001, 6)
+    own = 0.1 * np.array([[1, -1, 1, -1, 1, -1], [1, 1, -1, -1, 1, -1], [-1, 1, 1, 1, -1, -1]]) + rng.normal(0, 0.01, (3, 6))
+    for trial in results.trials:
+        factor = math.exp(shared[trial.seed] + own[trial.number % 3, trial.seed] - 0.1 * math.sin(trial.seed))
+        trial.ema = [replace(point, distance=point.distance * factor) for point in trial.ema]
+    (note,) = [n for n in outcome(results).notes if n.startswith("scores of the same seed")]
+    assert note.endswith(f"between variants{words}")
+
+
 def test_a_best_length_at_the_edge_of_the_sweep_is_noted() -> None:
     results = study_results(DESIGN, LEVELS)
     for trial in results.trials:

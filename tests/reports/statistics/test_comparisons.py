@@ -161,3 +161,22 @@ def test_a_critical_value_lies_between_one_comparison_and_bonferroni() -> None:
     correlation = np.array([[1, 0.5, 0.1], [0.5, 1, 0.3], [0.1, 0.3, 1]])
     found = family_critical(correlation, 7, 0.95)
     assert stats.t.ppf(0.975, 7) < found < stats.t.ppf(1 - 0.025 / 3, 7)
+
+
+@pytest.mark.parametrize(("variants", "freedom", "level"), [(4, 7, 0.95), (2, 30, 0.9), (7, 12, 0.99)])
+def test_a_ladder_is_planned_with_holms_first_step(variants: int, freedom: int, level: float) -> None:
+    """A t quantile at the level over all its steps."""
+    assert critical_value("ladder", variants, freedom, level) == pytest.approx(-stats.t.ppf((1 - level) / (variants - 1) / 2, freedom))
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.5, 0.7])
+def test_the_seeds_asked_for_are_the_fewest_with_the_power(effect: float) -> None:
+    pilot = compare(drawn(np.random.default_rng(12), [0.0, 0.0, 0.0], 40, spread=0.3), "ladder", "v0")
+
+    def power(seeds: int) -> float:
+        freedom = 2 * (seeds - 1)  # of three variants in blocks
+        shift = -math.log(1 - effect) / math.sqrt(2 * pilot.model.variance / seeds)
+        return float(stats.nct.sf(stats.t.ppf(1 - 0.05 / 4, freedom), freedom, shift))
+
+    needed = seeds_needed(pilot, effect)
+    assert needed is not None and power(needed) >= 0.8 > (power(needed - 1) if needed > 2 else 0)

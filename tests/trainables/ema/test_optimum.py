@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.ema.optimum import Scored, locate, search_length
+from trainables.ema.optimum import Scored, _next_width, locate, search_length
 from trainables.ema.sweep_settings import make_sweep, parse_lengths
 from trainables.errors import ConfigError
 
@@ -70,3 +70,12 @@ def test_impossible_sweeps_are_explained(fields: dict, words: list[str]) -> None
         make_sweep(fields)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(("widths", "expected"), [
+    ((0.02, 0.05, 0.1, 0.15, 0.3), 0.1 / 2**0.5),  # the gap below 0.1 is the wider one
+    ((0.02, 0.08, 0.1, 0.15, 0.3), (0.1 * 0.15) ** 0.5),
+])
+def test_once_the_vertex_is_known_the_middle_of_the_wider_gap_beside_it_is_next(widths: tuple[float, ...], expected: float) -> None:
+    scores = [Scored(width, (np.log(width) - np.log(0.1)) ** 2) for width in widths]
+    assert _next_width(scores) == pytest.approx(expected)

@@ -50,5 +50,6 @@ def test_the_error_of_many_samples_is_estimated_from_a_choice_of_them(monkeypatc
     assert part[1] != whole[1] and part[1] == pytest.approx(whole[1], rel=0.15)
 
 
-def test_two_samples_have_no_error() -> None:
+def test_two_samples_have_no_error_and_three_have_one() -> None:
     assert np.isnan(kernel_distance(normal(0, 2), normal(1, 50))[1])
+    assert np.isfinite(kernel_distance(normal(0, 3), normal(1, 50))[1])
