@@ -1,7 +1,7 @@
 """Training images until a search's best score is within 5 % of the best known one.
 
-Ours: TPE with ASHA, each trial scored at its own best EMA length.  Peer: random search, every trial trained to its end and scored at one EMA
-length for all.  Both search the points of a recorded grid (recorded_trials.py); no point is trained twice, and sweeps cost no images.
+Ours: TPE with ASHA, each trial scored at its own best EMA length.  Peer: random search, every trial trained to its end and scored at one
+EMA length for all.  Both search the points of a recorded grid (recorded_trials.py); no point is trained twice, and sweeps cost no images.
 """
 
 from __future__ import annotations
