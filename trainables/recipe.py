@@ -33,6 +33,7 @@ from trainables.files.yaml_file import load_mapping
 from trainables.guide import Guide
 from trainables.log_snr import from_edm_sigma
 from trainables.method import Method, Settings, methods_in
+from trainables.metrics import per_sample
 from trainables.networks import AnyNetwork
 from trainables.networks.edm2 import Edm2
 from trainables.optimisers import AnyOptimiser
@@ -42,6 +43,7 @@ from trainables.plugins import entry_points
 from trainables.plugins.entry_points import installed_in_use
 from trainables.plugins.loading import use
 from trainables.plugins.packing import with_named_plugins, with_sources, without_sources
+from trainables.plugins.registry import kind_of
 from trainables.sampling.trained_range import beyond_training
 from trainables.schedules import AnySchedule
 from trainables.schedules.normal import EdmLognormal
@@ -61,7 +63,7 @@ FAMILIES: dict[str, Mapping[str, type[Method]]] = {
     "data": data_sets.KINDS, "augment": augmentations.KINDS, "network": networks.KINDS, "target": targets.KINDS,
     "schedule": schedules.KINDS, "importance_base": schedules.KINDS,
     "weighting": weightings.KINDS, "timesteps": policies.KINDS, "optimiser": optimisers.KINDS,
-    "sampler": sampling.KINDS, "features": metrics.KINDS,
+    "sampler": sampling.KINDS, "features": metrics.KINDS, "sample_metric": per_sample.KINDS,
     "split": splits.KINDS, "budgets": budgets.KINDS, "criterion": criteria.KINDS,
 }
 
@@ -173,8 +175,10 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _memorisation_has_held_out_images(self) -> Recipe:
-        if "memorisation" in self.evaluation.sample_metrics and not self.data.held_out:
-            raise ValueError("evaluation.sample_metrics: memorisation compares with images that were not trained on: set data.held_out")
+        for metric in self.evaluation.sample_metrics:
+            if metric.needs_held_out and not self.data.held_out:
+                name = kind_of(type(metric))
+                raise ValueError(f"evaluation.sample_metrics: {name} compares with images that were not trained on: set data.held_out")
         return self
 
     @model_validator(mode="after")

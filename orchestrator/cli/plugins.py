@@ -14,7 +14,7 @@ plugins = typer.Typer()
 
 @plugins.command()
 def new(family: Annotated[str, typer.Argument(help="weighting, schedule, target, timesteps, network, data, augment, optimiser, sampler, "
-                                              "features, split, budgets or criterion")],
+                                              "features, sample_metric, split, budgets or criterion")],
         name: Annotated[str, typer.Argument(help="the method's name in study files, e.g. snr_power")]) -> None:
     """Write a working method of one's own, with a test, into this folder."""
     from trainables.plugins.new import new_method

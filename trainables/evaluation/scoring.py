@@ -17,8 +17,9 @@ from trainables.evaluation.settings import Evaluation
 from trainables.metrics.features import Extracted, Features
 from trainables.metrics.frechet import frechet, influence
 from trainables.metrics.memorisation import Memorisation
+from trainables.metrics.per_sample import Compared
+from trainables.metrics.per_sample.memorised import MemorisedShare
 from trainables.metrics.reference import Reference
-from trainables.metrics.samples import sample_metrics
 from trainables.networks.modules.denoiser import SIGMA_DATA, Denoiser, one_hot
 from trainables.optimisers.arithmetic import autocast
 from trainables.randomness import normal
@@ -64,7 +65,7 @@ class Evaluator:
         self.metric = spaces[0].metric
         self._labels = LabelSequence(data.labels, data.classes, settings.seed)
         self._references = [Reference(space, data, cache, pulse) for space in spaces]
-        compared = held_out if "memorisation" in settings.sample_metrics else None
+        compared = held_out if any(isinstance(metric, MemorisedShare) for metric in settings.sample_metrics) else None
         self._memorisation = [Memorisation(reference, compared) for reference in self._references] if compared else []
 
     def warm_up(self, pulse: Callable[[], None] = lambda: None, *, interim: bool = False) -> None:
@@ -123,7 +124,9 @@ class Evaluator:
             if not interim:
                 metrics[f"residue_{reference.metric}"] = distance.residue
             if not interim and self.settings.sample_metrics:
-                metrics |= sample_metrics(self.settings.sample_metrics, made, reference.real(pulse), true, reference.space)
+                compared = Compared(made, reference.real(pulse), true, reference.space)
+                for metric in self.settings.sample_metrics:
+                    metrics |= metric.of(compared)
         nearest = None
         if not interim:
             for memorisation, made, reference in zip(self._memorisation, generated.extracted, references, strict=False):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Any
+
+from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
 
 from trainables.method import Settings
 from trainables.metrics import AnyFeatures
 from trainables.metrics.features import few_samples
+from trainables.metrics.per_sample import AnySampleMetric, SampleMetric
+from trainables.metrics.per_sample.inception_score import InceptionScore
 from trainables.metrics.probe import Probe
-from trainables.metrics.samples import SampleMetric
 from trainables.optimisers.arithmetic import Precision
 from trainables.sampling import AnySampler
 from trainables.sampling.guidance import Guidance
@@ -20,10 +23,7 @@ class Evaluation(Settings):
 
     features: AnyFeatures = Field(default_factory=Probe, description="feature space of the Fréchet distance that variants are compared by")
     also: tuple[AnyFeatures, ...] = Field((), description="further feature spaces in which the same images are scored")
-    sample_metrics: tuple[SampleMetric, ...] = Field(
-        (), description="further metrics in every feature space; prdc is precision, recall, density and coverage; "
-        "memorisation is the share of images nearer to a training image than 95 % of the held-out ones (0.05 where none is memorised)"
-    )
+    sample_metrics: tuple[AnySampleMetric, ...] = Field((), description="further metrics, in every feature space")
     sampler: AnySampler = Field(default_factory=lambda: Heun(num_steps=12), description="sampler")
     guidance: Guidance = Field(default_factory=Guidance, description="guidance in sampling")
     samples: int = Field(1_024, ge=2, description="generated images per score in the EMA sweep")
@@ -38,15 +38,14 @@ class Evaluation(Settings):
     def metric_names(self) -> set[str]:
         """Metrics that every score has."""
         spaces = [self.features, *self.also]
-        names = {s.metric for s in spaces}
-        for space in (s.space for s in spaces):
-            names |= {f"kid_{space}"} if "kid" in self.sample_metrics else set()
-            names |= {f"{n}_{space}" for n in ("precision", "recall", "density", "coverage")} if "prdc" in self.sample_metrics else set()
-            names |= {f"memorisation_{space}"} if "memorisation" in self.sample_metrics else set()
-            names |= {f"frechet_infinity_{space}"} if "frechet_infinity" in self.sample_metrics else set()
-        if "inception_score" in self.sample_metrics and any(s.space == "inception" for s in spaces):
-            names.add("inception_score")
-        return names
+        return {s.metric for s in spaces} | {name for s in spaces for metric in self.sample_metrics for name in metric.names(s.space)}
+
+    @field_serializer("sample_metrics")
+    def _by_name(self, metrics: tuple[SampleMetric, ...], info: FieldSerializationInfo) -> list[Any] | tuple[Any, ...]:
+        """A metric without settings of its own is its name."""
+        shown = [metric.model_dump(mode=info.mode) for metric in metrics]
+        short = [fields["kind"] if fields.keys() == {"kind"} else fields for fields in shown]
+        return short if info.mode == "json" else tuple(short)
 
     @property
     def warnings(self) -> list[str]:
@@ -62,6 +61,7 @@ class Evaluation(Settings):
 
     @model_validator(mode="after")
     def _inception_score_has_its_network(self) -> Evaluation:
-        if "inception_score" in self.sample_metrics and not any(s.space == "inception" for s in (self.features, *self.also)):
+        wanted = any(isinstance(metric, InceptionScore) for metric in self.sample_metrics)
+        if wanted and not any(s.space == "inception" for s in (self.features, *self.also)):
             raise ValueError("sample_metrics: inception_score needs the classes of inception: name it in features or also, or leave it out")
         return self

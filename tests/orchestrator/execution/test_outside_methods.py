@@ -30,7 +30,8 @@ TINY = tiny_fields()
 LAB = {
     "data": "lab_discs", "network": "lab_network", "target": "lab_target", "schedule": "lab_uniform", "weighting": "lab_power",
     "timesteps": "lab_pairs", "optimiser": "lab_sign", "augment": "lab_flips", "duration": TINY["duration"], "ema": TINY["ema"],
-    "evaluation": {**TINY["evaluation"], "features": "lab_means", "sampler": {"kind": "lab_euler", "num_steps": 3}},
+    "evaluation": {**TINY["evaluation"], "features": "lab_means", "sample_metrics": ["lab_gap"],
+                   "sampler": {"kind": "lab_euler", "num_steps": 3}},
 }
 EXPERTS = {
     "network": {"kind": "dit", "width": 32, "depth": 2, "heads": 4}, "timesteps": "uniform",
@@ -168,6 +169,8 @@ def test_one_method_of_each_family_is_run_by_workers_that_never_see_the_package(
     assert done.stdout.splitlines()[-1:] == ["['completed', 'completed', 'completed'] fd_lab_means"], done.stdout + done.stderr
     rows = json.loads(snrlab("results", "outside", "--format", "json", cwd=tmp_path).stdout)
     assert rows[0]["fd_lab_means"] == rows[1]["fd_lab_means"] != rows[2]["fd_lab_means"]  # lab_power is the same formula
+    sweep = WorkFolder(tmp_path / "runs").study("outside").trial(0).sweep
+    assert sweep and sweep.numbers["lab_gap_lab_means"] > 0
     again = snrlab("sweep", "outside", "--trial", "0", "--sigma-rel", "0.08", cwd=tmp_path)
     assert again.returncode == 0 and "fd_lab_means" in again.stdout, again.stderr
     assert snrlab("store", "verify", cwd=tmp_path).stdout.endswith(" 0 damaged\n")

@@ -1,4 +1,4 @@
-"""A data set, a sampler and a feature space."""
+"""A data set, a sampler, a feature space and a metric in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from trainables.data.images import ImageData
 from trainables.data.source import DataSource
 from trainables.metrics.features import Extracted, Extractor, Features
+from trainables.metrics.per_sample.sample_metric import Compared, SampleMetric
 from trainables.sampling.edm_steps import AlongEdmSteps
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ class LabEuler(AlongEdmSteps):
         for i in range(self.num_steps):
             x = x + (steps[i + 1] - steps[i]).to(x.dtype) * (x - denoise(x, steps[i])) / steps[i].to(x.dtype)
         return x
+
+
+class LabGap(SampleMetric):
+    """Distance of the medians."""
+
+    kind: Literal["lab_gap"] = "lab_gap"
+
+    def names(self, space: str) -> tuple[str, ...]:
+        return (f"lab_gap_{space}",)
+
+    def of(self, images: Compared) -> dict[str, float]:
+        made, real = (np.median(features, axis=0) for features in (images.made.features, images.real))
+        return {f"lab_gap_{images.space}": float(np.abs(made - real).mean())}
 
 
 class LabMeans(Features):

@@ -157,7 +157,7 @@ FIELDS = [
         base={"weight": 2.0},
     ),
     Fields(Evaluation, sweep_look, {
-        "sample_metrics": ("kid",), "samples": 48, "precision": "bf16", "seed": 1,
+        "samples": 48, "precision": "bf16", "seed": 1,
     }, base=EVALUATION),
     Fields(Evaluation, interim_look, {"interim_samples": 24}, base={**EVALUATION, "every": BATCH}),
     Fields(Evaluation, reports_look, {"every": BATCH}, base=EVALUATION),

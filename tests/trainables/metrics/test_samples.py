@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainables.errors import ConfigError
 from trainables.metrics.features import Extracted
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
-from trainables.metrics.samples import frechet_infinity, inception_score, neighbourhoods, sample_metrics
+from trainables.metrics.per_sample import KINDS, Compared
+from trainables.metrics.per_sample.inception_score import inception_score
+from trainables.metrics.per_sample.infinity import frechet_infinity
+from trainables.metrics.per_sample.neighbourhoods import neighbourhoods
+from trainables.recipe import make_recipe
 
 
 def normal(seed: int, count: int = 1500, dim: int = 8, shift: float = 0.0) -> np.ndarray:
@@ -39,7 +44,19 @@ def test_inception_score_of_certain_and_uncertain_classifiers() -> None:
 def test_names_and_choice() -> None:
     made, real = Extracted(normal(0, 300)), normal(1, 300)
     reference = FeatureStatistics(8).update(real)
-    found = sample_metrics(("kid", "prdc", "frechet_infinity", "inception_score"), made, real, reference, "probe")
+    images = Compared(made, real, reference, "probe")
+    found = {name: value for kind in KINDS for name, value in KINDS[kind]().of(images).items()}
     assert set(found) == {"kid_probe", "kid_probe_se", "precision_probe", "recall_probe", "density_probe", "coverage_probe",
                           "frechet_infinity_probe"}
-    assert sample_metrics((), made, real, reference, "probe") == {}
+    named = {name for kind in KINDS for name in KINDS[kind]().names("probe")}
+    assert named == {name for name in found if not name.endswith("_se")} | {"memorisation_probe"}
+    assert KINDS["inception_score"]().names("inception") == ("inception_score",)
+
+
+def test_metrics_are_written_as_their_names() -> None:
+    recipe = make_recipe({"evaluation": {"sample_metrics": ["kid", {"kind": "prdc"}]}})
+    assert '"sample_metrics":["kid","prdc"]' in recipe.canonical_json
+    assert recipe.evaluation.model_dump()["sample_metrics"] == ("kid", "prdc")
+    assert {"kid_probe", "recall_probe"} <= recipe.metric_names and make_recipe(recipe.model_dump(mode="json")) == recipe
+    with pytest.raises(ConfigError, match=r"sample_metrics.0: 'kidd' is not a known kind. Allowed: .*Did you mean 'kid'"):
+        make_recipe({"evaluation": {"sample_metrics": ["kidd"]}})

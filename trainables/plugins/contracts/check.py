@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.errors import in_one_line
-from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, settings
+from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, sample_metrics, settings
 from trainables.plugins.contracts.requirement import Broken, Check, Contracts
 from trainables.plugins.loading import load, named, use
 from trainables.plugins.registry import Plugin, family_of, kind_of, word_of
 
 CONTRACTS: Contracts = {
     **formulas.CONTRACTS, **draws.CONTRACTS, **networks.CONTRACTS, **images.CONTRACTS, **optimisers.CONTRACTS, **experts.CONTRACTS,
+    **sample_metrics.CONTRACTS,
 }
 
 
