@@ -1,4 +1,4 @@
-"""Trials of a grid that were trained once, for searches of its points.
+"""Trials of a grid that were trained once; each stands for an equal share of the space around it.
 
 `snrlab run tests/benchmarks/recorded/grid.yaml --workdir DIR`, then `python -m tests.benchmarks.recorded_trials DIR`, records them anew.
 """
@@ -22,7 +22,10 @@ HERE = Path(__file__).parent / "recorded"
 
 
 class RecordedTrials:
-    """Intermediate scores, and scores of the end at several EMA lengths, at every point of a grid."""
+    """Intermediate scores, and scores of the end at several EMA lengths, everywhere in a space: those of the cell's recorded trial.
+
+    Cells divide each parameter's range evenly on its own scale.
+    """
 
     def __init__(self) -> None:
         self.study: Study = load_study(str(HERE / "grid.yaml"))
@@ -30,7 +33,6 @@ class RecordedTrials:
         self.images: list[int] = found["images"]
         self.sigma_rels: list[float] = found["sigma_rels"]
         self._curves, self._scores = np.array(found["curves"]), np.array(found["scores"])  # [g, ..., g, reports], [g, ..., g, lengths]
-        self.space = {path: axis.grid(n) for n, (path, axis) in zip(self._curves.shape, self.study.space.items(), strict=False)}
 
     @property
     def best(self) -> float:
@@ -50,7 +52,8 @@ class RecordedTrials:
         return self._scores[self._place(values)]
 
     def _place(self, values: Mapping[str, Any]) -> tuple[int, ...]:
-        return tuple(points.index(values[path]) for path, points in self.space.items())
+        points = zip(self._scores.shape[:-1], self.study.space.items(), strict=True)
+        return tuple(min(int(axis.share_of(values[path]) * n), n - 1) for n, (path, axis) in points)
 
 
 def record(workdir: Path) -> None:
