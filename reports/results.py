@@ -222,7 +222,7 @@ class StudyResults:
         given = self.definition.get("published")
         if not given:
             return ""
-        values = ", ".join(f"{variant} {short(value)}" for variant, value in given["values"].items())
+        values = ", ".join(f"{variant} {value:g}" for variant, value in given["values"].items())
         return f"{given['claim']} ({given['paper']}{'; ' + given['metric'] + ': ' + values if values else ''})"
 
     @property
