@@ -65,7 +65,7 @@ def test_the_published_result_stands_beside_the_verdict() -> None:
     assert results.published == "" and 'id="published"' not in render_page(results)
     values = {"edm": 10.85, "p2": 7.96}
     results.definition["published"] = {"paper": "Some & others 2024", "claim": "P2 is <best>.", "metric": "FID", "values": values}
-    assert results.published == "P2 is <best>. (Some & others 2024; FID: edm 10.8, p2 7.96)"
+    assert results.published == "P2 is <best>. (Some & others 2024; FID: edm 10.85, p2 7.96)"
     assert "Published: P2 is &lt;best&gt;. (Some &amp; others 2024; FID" in render_page(results)
     assert any(line.startswith("published:") for line in summary_lines(results))
 
