@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from orchestrator.cli.completion import studies_that_were_run
 from orchestrator.cli.operations import StudyName, WorkdirOption, name_of
 from orchestrator.cluster.addresses import without_password
 from orchestrator.records.folders import WorkFolder
@@ -77,7 +78,8 @@ def compare(studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY...
 
 
 @findings.command()
-def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="name of a study")] = None,
+def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="STUDY", help="name of a study",
+                                                     autocompletion=studies_that_were_run)] = None,
            all_: Annotated[bool, typer.Option("--all", help="the reports of all studies, and a page of all of them")] = False,
            single: Annotated[bool, typer.Option("--single", help="the study's page as one file, to mail: STUDY-report.html here")] = False,
            watch: Annotated[bool, typer.Option("--watch", help="write again whenever something is new, until the study ends")] = False,
