@@ -24,7 +24,7 @@ SEEDS, MOST = 10, 200  # searches; trials of each
 CLOSE = 1.05
 RANDOM = {"sampler": "random"}
 TPE = {"sampler": "tpe"}
-ASHA = {"early_stopping": {"kind": "asha", "grace_images": 7680, "reduction_factor": 2}}  # from half of the length on, as in docs/study-files.md
+ASHA = {"early_stopping": {"kind": "asha", "grace_images": 7680, "reduction_factor": 2}}  # from half of the length on
 EARLY = {"early_stopping": {"kind": "asha", "grace_images": 3840, "reduction_factor": 3}}
 
 
