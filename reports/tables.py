@@ -36,6 +36,25 @@ def rows(results: StudyResults) -> Rows:
     ]
 
 
+def score_rows(results: StudyResults) -> Rows:
+    """A row per score of every sweep."""
+    return [
+        {"trial": trial.number, "images": point.images, "sigma_rel": point.sigma_rel, "guidance_weight": point.guidance_weight,
+         results.metric: point.distance, "standard_error": point.standard_error}
+        for trial in results.trials for point in trial.ema
+    ]
+
+
+def curve_rows(results: StudyResults) -> Rows:
+    """A row per report in training, whatever its score was."""
+    found = []
+    for trial in results.trials:
+        losses = dict(trial.loss)
+        found += [{"trial": trial.number, "images": images, f"interim_{results.metric}": score, "loss": losses.get(images)}
+                  for images, score in trial.curve]
+    return found
+
+
 BY = ("trial", "variant", "comparison", "speed-up", "effect")  # what a row may stand for
 
 

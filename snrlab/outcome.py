@@ -88,21 +88,16 @@ class Outcome:
     @cached_property
     def ema(self) -> pd.DataFrame:
         """A row per score of every sweep: trial, images, EMA length, guidance, score, standard error."""
-        return _frame([
-            {"trial": trial.number, "images": point.images, "sigma_rel": point.sigma_rel, "guidance_weight": point.guidance_weight,
-             self.metric: point.distance, "standard_error": point.standard_error}
-            for trial in self._results.trials for point in trial.ema
-        ])
+        from reports.tables import score_rows
+
+        return _frame(score_rows(self._results))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """A row per report in training: trial, images, interim score, loss."""
-        found = []
-        for trial in self._results.trials:
-            losses = dict(trial.loss)
-            found += [{"trial": trial.number, "images": images, f"interim_{self.metric}": score, "loss": losses.get(images)}
-                      for images, score in trial.curve]
-        return _frame(found)
+        from reports.tables import curve_rows
+
+        return _frame(curve_rows(self._results))
 
     @cached_property
     def levels(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reports.figures.figure import HIGHLIGHT, Figure, colour, log_axis, plain
-from reports.figures.groups import Points, add_lines
+from reports.figures.groups import Points, add_lines, geometric_means
 from reports.ledger import gpu_seconds_of, macs_per_image
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
@@ -55,15 +55,14 @@ def stored_times(ablation: Ablation, by: By = "images") -> Figure | None:
         trial = next((t for t in variant.trials if t.status == "completed" and _per_image(t, by)), None)
         if not curves or trial is None:
             continue
-        times = [images for images, _ in curves[0]]
-        means = [math.exp(sum(math.log(curve[i][1]) for curve in curves) / len(curves)) for i in range(len(times))]
         scale = _mean_per_image(variant.trials, by)
+        means = [(scale * images, score) for images, score in geometric_means(curves)]
         figure.add(
-            name=plain(variant.name), mode="lines+markers", x=[scale * t for t in times], y=means, line={**colour(place), "width": 2},
-            marker={"size": 7, "color": colour(place)["color"]},
+            name=plain(variant.name), mode="lines+markers", x=[x for x, _ in means], y=[y for _, y in means],
+            line={**colour(place), "width": 2}, marker={"size": 7, "color": colour(place)["color"]},
             hovertemplate=f"{plain(variant.name)}<br>{TITLES[by]} %{{x:.4g}}<br>{ablation.metric} %{{y:.4g}}<extra></extra>",
         )
-        points += zip(figure.data[-1]["x"], means, strict=True)
+        points += means
     figure.axis("yaxis", **log_axis(y for _, y in points))
     _count_axis(figure, [x for x, _ in points])
     return figure if figure.data else None

@@ -61,7 +61,7 @@ def _by_variant(figure: Figure, ablation: Ablation, curve: Callable[[TrialResult
         if not found:
             continue
         name, line = plain(variant.name), colour(place)
-        means = _means([curve(t) for t in found if t.status == "completed"])
+        means = geometric_means([curve(t) for t in found if t.status == "completed"])
         alone = len(means) < 2
         _add(figure, name, found, curve, {**line, "width": 1.5 if alone else 1}, 4 if alone else 3, opacity=1.0 if alone else 0.4,
              legendgroup=name, showlegend=alone)
@@ -72,7 +72,7 @@ def _by_variant(figure: Figure, ablation: Ablation, curve: Callable[[TrialResult
         yield from (y for t in found if t.status == "completed" for _, y in curve(t))
 
 
-def _means(curves: Sequence[Points]) -> list[tuple[float, float]]:
+def geometric_means(curves: Sequence[Points]) -> list[tuple[float, float]]:
     """Geometric means over curves, at the places that all of them have."""
     at = [dict(points) for points in curves]
     common = sorted(set.intersection(*(set(values) for values in at))) if at else []

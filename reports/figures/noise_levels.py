@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from reports.documents import unflatten
 from reports.figures.figure import HIGHLIGHT, Figure, colour, plain
-from reports.figures.groups import MOST_ALONE, name_of
+from reports.figures.groups import MOST_ALONE, geometric_means, name_of
 from reports.results import StudyResults, TrialResult
 from reports.variants import Ablation
 from trainables.errors import ConfigError
@@ -157,8 +157,7 @@ def _product(trial: TrialResult) -> np.ndarray:
 def _mean_losses(trials: Sequence[TrialResult]) -> dict[float, float]:
     """Geometric means over the trials, at the levels that all of them have."""
     found = [losses for t in trials if t.status == "completed" and (losses := held_out_by_level(t))]
-    common = set.intersection(*(set(losses) for losses in found)) if found else set()
-    return {level: float(np.exp(np.mean([np.log(losses[level]) for losses in found]))) for level in common}
+    return dict(geometric_means([list(losses.items()) for losses in found]))
 
 
 def held_out_by_level(trial: TrialResult) -> dict[float, float]:

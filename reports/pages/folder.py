@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from reports.pages.site import ASSETS, Site, asset, plotly, trial_page
 from reports.pages.study_page import StudyPage
 from reports.pages.trial_page import TrialPages
 from reports.results import StudyResults
-from reports.tables import FORMATS, rows
+from reports.tables import FORMATS, curve_rows, rows, score_rows
 from trainables.files import atomic
 
 Rows = list[dict[str, Any]]
@@ -38,7 +37,7 @@ def write_report(results: StudyResults, folder: Path, server: str = "", index: s
     files |= {trial_page(trial.number): pages.render(trial, samples.get(trial.number, "")).encode() for trial in results.trials}
     for chart in page.charts:
         files |= _data_files(chart.key, chart.figure.rows()) | {f"data/{chart.key}.svg": svg(chart.figure).encode()}
-    for name, found in (("trials", rows(results)), ("scores", list(_scores(results))), ("curves", list(_curves(results)))):
+    for name, found in (("trials", rows(results)), ("scores", _scores(results)), ("curves", _curves(results))):
         files |= _data_files(name, found)
     first = page.render(site, samples)
     written = hashlib.sha256(first.encode()).hexdigest()[: len(_MARK)]
@@ -65,21 +64,16 @@ def _of_one_kind(found: Rows) -> Rows:
     return [{name: str(row[name]) if name in mixed and row.get(name) is not None else row.get(name) for name in columns} for row in found]
 
 
-def _scores(results: StudyResults) -> Iterator[dict[str, Any]]:
-    """A row per score of every sweep."""
-    for trial in results.trials:
-        for point in trial.ema:
-            yield {"trial": trial.number, "variant": trial.variant, "images": point.images, "sigma_rel": point.sigma_rel,
-                   "guidance_weight": point.guidance_weight, results.metric: point.distance, "standard_error": point.standard_error}
+def _scores(results: StudyResults) -> Rows:
+    """With the trials' variants."""
+    variants = {trial.number: trial.variant for trial in results.trials}
+    return [{"trial": row["trial"], "variant": variants[row["trial"]], **row} for row in score_rows(results)]
 
 
-def _curves(results: StudyResults) -> Iterator[dict[str, Any]]:
-    """A row per report in training."""
-    for trial in results.trials:
-        losses = dict(trial.loss)
-        for images, score in trial.curve:
-            yield {"trial": trial.number, "images": images, f"interim_{results.metric}": score if math.isfinite(score) else None,
-                   "loss": losses.get(images)}
+def _curves(results: StudyResults) -> Rows:
+    """Without scores that are not finite."""
+    interim = f"interim_{results.metric}"
+    return [{**row, interim: row[interim] if math.isfinite(row[interim]) else None} for row in curve_rows(results)]
 
 
 def _write(path: Path, content: bytes) -> None:

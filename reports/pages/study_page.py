@@ -68,7 +68,7 @@ class StudyPage:
     def render(self, site: Site, samples: Mapping[int, str] | None = None) -> str:
         """`samples` are addresses of the trials' pictures, by number (default: within the page)."""
         results, whole, ablation = self.results, self.whole, self.ablation
-        shown = rows(whole)
+        shown, ledger = rows(whole), ledger_rows(whole)
         return environment().get_template("study.html").render(
             site=site, root="", running=whole.status == "RUNNING", charts_here=bool(self.charts), results=results, whole=whole,
             stages=self.stages, rows=_best_first(shown, results), more_rows=max(0, len(shown) - MOST_ROWS), ranked=results.ranked,
@@ -77,8 +77,8 @@ class StudyPage:
             step_groups=self.step_groups, step_group_chart=self.step_group_chart, guides=shown_guides(results),
             costs=variant_costs(ablation), samples=self._samples(samples), warnings=list(_warnings(results)),
             provenance=_provenance(results), trial_page=trial_page,
-            definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True), ledger=ledger_rows(whole)[:MOST_ROWS],
-            totals=totals(ledger_rows(whole)), methods=methods_text(results, ablation),
+            definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),
+            ledger=ledger[:MOST_ROWS], totals=totals(ledger), methods=methods_text(results, ablation),
             bibtex=bibtex(self.citations), last=last_result(whole),
             not_reproducible=_not_reproducible(results), remarks=list(_remarks(results)),
         )
