@@ -57,6 +57,12 @@ def _value(text: str) -> Any:
         return text
 
 
+def with_interval(importance: Sequence[float] | float) -> tuple[float, float, float]:
+    """A searched parameter's share and its interval; earlier versions recorded the share alone."""
+    share, low, high = (importance, importance, importance) if isinstance(importance, int | float) else importance
+    return share, low, high
+
+
 def reused_text(reused: Mapping[str, Any]) -> str:
     """Where a trial's training was taken over from; empty where it was trained for itself."""
     if not reused:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from reports.documents import STUDY, TRIAL, flatten, unpack
+from reports.documents import STUDY, TRIAL, flatten, unpack, with_interval
 from reports.mlflow_client import connect, knock, when_free
 from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult, track_again
 from reports.variants import ablation_of
@@ -70,7 +70,7 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
         name=name, study_id=study_id, description=content["description"], metric=content["metric"], axes=content["axes"],
         definition=up_to_date({"version": content.get("version", 1), **content["definition"]}, f"study {name}"),
         commit=study.data.tags.get("mlflow.source.git.commit", ""), status=study.info.status,
-        importances={path: _with_interval(found) for path, found in content["importances"].items()},
+        importances={path: with_interval(found) for path, found in content["importances"].items()},
         trials=[trials[n] for n in sorted(trials)], bounds=content["bounds"],
         stages=content.get("stages", []),
         missing=sorted({*content["trials"], *recorded} - trials.keys()), run_id=study.info.run_id, experiment_id=experiment.experiment_id,
@@ -159,12 +159,6 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         stages=sweep.get("stages") or [], densities=_densities(curves), started=content.get("started") or 0.0,
         ended=content.get("ended") or 0.0,
     )
-
-
-def _with_interval(found: Sequence[float] | float) -> tuple[float, float, float]:
-    """A share and its interval; earlier versions recorded the share alone."""
-    share, low, high = (found, found, found) if isinstance(found, int | float) else found
-    return share, low, high
 
 
 def _densities(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[int, list[float]]:

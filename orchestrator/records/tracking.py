@@ -107,7 +107,8 @@ class MlflowWriter:
         self._compare()
         self._remember(importances=importances)
         batch = Batch()
-        batch.add({f"importance/{path}": share for path, (share, *_) in self._remembered().get("importances", {}).items()}, 0, 0.0)
+        known = self._remembered().get("importances", {})
+        batch.add({f"importance/{path}": documents.with_interval(found)[0] for path, found in known.items()}, 0, 0.0)
         self._experiment.log(self._parent, batch)
         self._write_study()
         before = self._status_before if self._status_before != "RUNNING" else "FINISHED" if self._all_ended() else "KILLED"

@@ -25,6 +25,7 @@ from reports.tables import rows
 from tests.orchestrator.records.written import write_trial, written_study
 from tests.studies import SNRLAB
 from trainables.errors import UserError
+from trainables.files import document
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,14 @@ def test_another_server_gets_everything(written: Written, tmp_path: Path) -> Non
         written.results(f"sqlite:///{other}", study_id=written.definition.id)
     written.track(f"sqlite:///{other}")
     assert rows(written.results(f"sqlite:///{other}")) == rows(written.results())
+
+
+def test_importances_of_an_earlier_version_have_no_interval(written: Written) -> None:
+    document.write(written.folder.root / "tracking.json", {"importances": {"optimiser.lr": 0.75}})
+    written.track()
+    assert written.results().importances == {"optimiser.lr": (0.75, 0.75, 0.75)}
+    (study,) = written.runs("study")
+    assert study.data.metrics["importance/optimiser.lr"] == 0.75
 
 
 def test_trials_that_are_missing_are_named_and_nothing_is_called_best(written: Written) -> None:
