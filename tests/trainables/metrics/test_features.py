@@ -67,7 +67,7 @@ def test_inception_features_and_fid_equal_torch_fidelity(random_inception: Path,
     extract = Inception(weights=random_inception, sha256="").prepare(a, tmp_path)
     ours = [FeatureStatistics(2048).update(extract(d.images).features) for d in (a, b)]
     assert frechet_distance(*ours) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
-    from trainables.metrics.samples import inception_score
+    from trainables.metrics.per_sample.inception_score import inception_score
 
     assert inception_score(extract(a.images).logits)[0] == pytest.approx(theirs["inception_score_mean"], rel=1e-4)
 
