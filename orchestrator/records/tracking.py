@@ -165,12 +165,12 @@ class MlflowWriter:
         batch.tags |= {**tags, "snrlab.status": trial.status, "snrlab.document": digest, **_reason_tags(trial)}
         if trial.trained_by:
             batch.tags |= _commit_tags(trial.trained_by[-1]["code"])
-        self._experiment.log(run, batch)
         if trial.ended:
             self._experiment.client.set_terminated(run.id, _STATUS[trial.status], int(record.ended * 1000) or None)
         elif run.status != "RUNNING":
             self._experiment.client.update_run(run.id, status="RUNNING")  # it was tried again
         run.status = _STATUS[trial.status]
+        self._experiment.log(run, batch)
 
     def _write_sweeps(self, run: TrackedRun, folder: TrialFolder, trial: TrialContent, batch: Batch) -> None:
         """A table of all lengths, the score at the trial's own best one, and the curve over the others."""

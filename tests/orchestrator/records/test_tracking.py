@@ -165,6 +165,19 @@ def test_another_server_gets_everything(written: Written, tmp_path: Path) -> Non
     assert rows(written.results(f"sqlite:///{other}")) == rows(written.results())
 
 
+def test_a_kill_between_a_trials_numbers_and_its_end_leaves_no_run_running(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "set_terminated", killed)
+        written.track()
+    written.restart()
+    written.track()
+    assert len(written.runs("trial")) == len(written.folder.trials())
+    assert all(run.info.status != "RUNNING" for run in written.runs("trial"))
+
+
 def test_importances_of_an_earlier_version_have_no_interval(written: Written) -> None:
     document.write(written.folder.root / "tracking.json", {"importances": {"optimiser.lr": 0.75}})
     written.track()
