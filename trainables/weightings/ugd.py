@@ -16,7 +16,8 @@ from trainables.weightings.weighting import Weighting
 class Ugd(Weighting):
     """Weight 1 on the target's loss, times a factor per bucket of log SNR that makes the batches' mean gradient shortest.
 
-    Training estimates the latter (`training/beside/ugd.py`); its mean over the images is 1.
+    A variant of the paper's UGD, which solves for a weight per timestep: here gradients are averaged over 16 buckets and over time, and
+    the factors have a ridge and a mean of 1 over the images. Training estimates them (`training/beside/ugd.py`).
     """
 
     kind: Literal["ugd"] = "ugd"
@@ -36,18 +37,20 @@ def min_norm_weights(gram: np.ndarray, ridge: float, shares: np.ndarray | None =
 
     What counts by `shares` p [n] (all equal if None; of any sum) in a mean gets the factors w/p, of mean 1. `ridge` pulls them towards 1:
     the least is sought of w' G w + ridge s sum w^2/(n p), with s the mean squared norm of the gradients under p.
+    G may be an estimate: its negative eigenvalues, in the scale of root p, count as 0.
     """
     from scipy.optimize import nnls
 
     n = len(gram)
     shares = np.full(n, 1.0 / n) if shares is None else shares / shares.sum()
-    scale = shares @ np.diag(gram)
-    if not scale > 0:
-        return shares
     # In v = w / root p the penalty is even, so that the matrix is well conditioned for rare buckets, too.
     root_share = np.sqrt(shares)
-    values, vectors = np.linalg.eigh(root_share[:, None] * gram * root_share / scale + ridge / n * np.eye(n))
-    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T  # root' root = the matrix
+    values, vectors = np.linalg.eigh(root_share[:, None] * gram * root_share)
+    values = np.maximum(values, 0.0)  # an estimate may have negative ones, a Gram matrix has none
+    scale = values.sum()
+    if not scale > 0:
+        return shares
+    root = np.sqrt(values / scale + ridge / n)[:, None] * vectors.T  # root' root = the matrix with its ridge
     # Minimising |root v|^2 + M^2 (root_share v - 1)^2 keeps the direction of the constrained solution for any M.
     solution, _ = nnls(np.vstack([root, 10.0 * root_share]), np.append(np.zeros(n), 10.0))
     weights = root_share * solution

@@ -154,6 +154,19 @@ def test_ugd_makes_the_mean_gradient_shortest_whatever_the_buckets_shares(share:
     assert 0.05 < weights[0] < 0.95  # neither is left out
 
 
+def test_ugd_counts_images_of_a_bucket_by_their_corrections() -> None:
+    """Two levels in one bucket, of which one counts 19 times as much, against a third level whose gradient points the other way."""
+    count, denoiser = 30_000, Denoiser(Scale(), make_target("x0"))
+    levels, corrections = torch.tensor([-1.4, -0.1, 4.0]), torch.tensor([0.1, 1.9, 1.0])
+    batch = replace(batch_of(0, count), log_snr=levels.repeat_interleave(count // 3)).corrected(corrections.repeat_interleave(count // 3))
+    ugd = BucketFactors(Ugd(every=1, ridge=1e-9))
+    ugd.before_step(Step(denoiser, batch, 0, Ranks(), Arithmetic()))
+    one, two, other = 2 * 4 * (0.8 - torch.sigmoid(levels).sqrt().numpy())  # expected gradients, by each of the two factors alike
+    shared = 0.05 * one + 0.95 * two
+    weight = -other / (shared - other)  # of the first bucket, where the sum of both gradients is 0
+    np.testing.assert_allclose(ugd.factors[[7, 10]], [weight / (2 / 3), (1 - weight) / (1 / 3)], rtol=0.05)
+
+
 def test_losses_by_level_are_the_same_quantity_for_every_weighting_and_target() -> None:
     level, clean, noise = torch.linspace(-11, 11, 16), *normal(0, "some", 0, 2, (16, 1, 2, 2))
     denoised = clean + 0.1 * noise

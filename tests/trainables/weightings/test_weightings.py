@@ -107,6 +107,13 @@ def test_min_norm_weights_of_unequal_shares_do_not_depend_on_how_buckets_are_cut
         np.testing.assert_allclose(whole / shares, 1.0, atol=1e-2)
 
 
+def test_min_norm_weights_take_a_negative_squared_norm_for_zero_and_keep_the_ridge() -> None:
+    """A bucket's unbiased estimate may be below 0; the penalty still holds its factor."""
+    shares, ridge = np.array([0.2, 0.3, 0.5]), 0.1
+    expected = 1 / (np.array([0.0, 2.0, 3.0]) + ridge * (0.3 * 2 + 0.5 * 3) / (3 * shares))
+    np.testing.assert_allclose(min_norm_weights(np.diag([-1.0, 2.0, 3.0]), ridge, shares), expected / expected.sum(), rtol=1e-9)
+
+
 def test_gamma_may_be_an_integer_tensor() -> None:
     assert loss_weight("min_snr", np.array(0.0), "x0", gamma=torch.tensor(5)) == 1.0
 

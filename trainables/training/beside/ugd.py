@@ -35,10 +35,10 @@ class BucketFactors(Beside):
         return torch.from_numpy(self.factors).to(log_snr)[bucket_of(log_snr)]
 
     def before_step(self, step: Step) -> None:
-        self._count(step.batch, step.ranks)
+        corrections = self._count(step.batch, step.ranks)
         if step.index % self._settings.every:
             return
-        found = bucket_gradients(step.denoiser, step.batch.unweighted(), step.ranks, step.arithmetic)
+        found = bucket_gradients(step.denoiser, _within_buckets(step.batch, corrections), step.ranks, step.arithmetic)
         if not np.isfinite(found.unbiased_gram).all():
             return
         here = np.ix_(found.buckets, found.buckets)
@@ -63,12 +63,21 @@ class BucketFactors(Beside):
             array[...] = state[name].numpy()
         self._counted = state["counted"].clone()
 
-    def _count(self, batch: Batch, ranks: Ranks) -> None:
-        """All ranks' images, each by its correction; the same at every rank."""
+    def _count(self, batch: Batch, ranks: Ranks) -> Tensor:
+        """All ranks' images, each by its correction, the same at every rank; returns the mean correction of each bucket [16]."""
         levels, corrections = ranks.gather(batch.log_snr), ranks.gather(batch.correction)
-        of_bucket = bucket_of(levels)[:, None] == torch.arange(BUCKETS, device=levels.device)
-        self._counted = self._counted.to(levels.device) + corrections.double() @ of_bucket.double()
+        of_bucket = (bucket_of(levels)[:, None] == torch.arange(BUCKETS, device=levels.device)).double()
+        counted = corrections.double() @ of_bucket
+        self._counted = self._counted.to(levels.device) + counted
+        return counted / of_bucket.sum(0)
 
     @property
     def _arrays(self) -> dict[str, np.ndarray]:
         return {"factors": self.factors, "sum": self._sum, "seen": self._seen, "share": self._share}
+
+
+def _within_buckets(batch: Batch, corrections: Tensor) -> Batch:
+    """The same images with weight 1 and corrections of mean 1 in each bucket, whose mean corrections [16] are given."""
+    of_bucket = corrections[bucket_of(batch.log_snr)]
+    relative = torch.where(of_bucket > 0, batch.correction / of_bucket, 1.0)
+    return batch.unweighted().corrected(relative.to(batch.correction))
