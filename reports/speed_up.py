@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reports.ledger import macs_per_image
 from reports.results import TrialResult
 from reports.variants import Ablation, Variant
 
@@ -123,7 +124,8 @@ def _seconds(variant: Variant, seed: int) -> float:
 
 
 def _macs(variant: Variant, seed: int) -> float:
-    return _trial(variant, seed).metrics.get("macs", math.nan)
+    """Of training on one image, too."""
+    return macs_per_image(_trial(variant, seed)) or math.nan
 
 
 def _trial(variant: Variant, seed: int) -> TrialResult:

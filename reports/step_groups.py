@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 from reports.documents import reused_text
 from reports.results import StudyResults, TrialResult
 from reports.variants import Ablation
+from trainables.training.passes import per_image
 
 _MOST = 8  # trials that are shown
 _MIB = 2.0**-20
@@ -210,12 +211,12 @@ def _images(trial: TrialResult) -> int:
 
 
 def train_macs(trial: TrialResult) -> float | None:
-    """Of all stages, forward and backward (three times those of the forward passes); None where it is not known."""
+    """Of all stages, forward and backward, with what policies and weightings evaluate besides; None where it is not known."""
     groups = _groups(trial)
     stages = groups.ledger if groups else read_stages(trial.stages)
     if not stages and not groups:
         macs = trial.metrics.get("macs")
-        return None if macs is None else 3.0 * macs * trial.images
+        return None if macs is None else per_image(trial.metrics) * macs * trial.images
     known = [stage.train_macs for stage in stages if stage.train_macs is not None]
     return sum(known) if known and len(known) == len(stages) else None
 

@@ -170,13 +170,11 @@ class Outcome:
         return ablation_of(self._results)
 
     def _levels(self) -> Iterator[dict[str, Any]]:
-        prefix = "held_out_loss/log_snr_"
+        from reports.figures.noise_levels import held_out_by_level
+
         for trial in self._results.trials:
-            for point in trial.ema_curve:
-                if point.sigma_rel == trial.sigma_rel or point.distance == trial.best:
-                    yield from ({"trial": trial.number, "log_snr": float(name.removeprefix(prefix)), "held_out_loss": loss}
-                                for name, loss in point.metrics.items() if name.startswith(prefix))
-                    break
+            for log_snr, loss in held_out_by_level(trial).items():
+                yield {"trial": trial.number, "log_snr": log_snr, "held_out_loss": loss}
 
 
 class Figures:

@@ -14,8 +14,7 @@ from search_spaces.distributions import Categorical, Distribution
 from search_spaces.study import Study
 from trainables.errors import ConfigError
 from trainables.recipe import Recipe
-
-_FORWARDS_PER_TRAINED_IMAGE = 3  # a backward pass costs about two forward passes
+from trainables.training.passes import FORWARD_AND_BACKWARD
 
 
 def describe(study: Study, work: WorkFolder) -> str:
@@ -30,7 +29,7 @@ def describe(study: Study, work: WorkFolder) -> str:
     sweep = evaluation.samples * (study.sweep.evaluations + len(recipe.ema.classical) * study.sweep.slices)
     generated = -(-longest // study.range_of("evaluation.every")[0]) * evaluation.interim_samples + sweep
     training = trials * images[1] * seconds_per_image
-    sweep_images = sweep * evaluation.sampler.evaluations / _FORWARDS_PER_TRAINED_IMAGE
+    sweep_images = sweep * evaluation.sampler.evaluations / FORWARD_AND_BACKWARD
     lines = [
         *(_design_lines(study.name, study.design) if study.design else _search_lines(study, sweep_images)),
         f"objective   {study.metric}, best over sigma_rel {study.sweep.range_text}",

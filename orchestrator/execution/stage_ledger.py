@@ -9,13 +9,13 @@ from orchestrator.records.stage_store import reused
 from trainables.recipe import Recipe
 from trainables.stages.composition import base_recipe, guide_recipe
 from trainables.stages.stage import BASE, GUIDE, ExpertPlan
-from trainables.training import metrics_log
+from trainables.training import metrics_log, passes
 
 
 def ledger_of(recipe: Recipe, folder: Path, cache: Path, plan: ExpertPlan | None = None) -> list[dict[str, Any]]:
     """A row per stage in order of training, the groups of `plan` among them; none of a training that is one run alone.
 
-    Training takes three times the multiply-accumulates of the forward passes.
+    Multiply-accumulates are those of forward and backward passes, and of what policies and weightings evaluate besides.
     """
     from trainables.evaluation.cost import network_cost
 
@@ -30,5 +30,5 @@ def ledger_of(recipe: Recipe, folder: Path, cache: Path, plan: ExpertPlan | None
     for stage, each in macs.items():
         last = metrics_log.read(folder / stage)[-1]
         found.append({"stage": stage, "images": last["images"], "train_seconds": float(last["train_seconds"]),
-                      "train_macs": 3 * each * last["images"], "reused": reused(folder / stage)})
+                      "train_macs": passes.per_image(last) * each * last["images"], "reused": reused(folder / stage)})
     return found

@@ -23,7 +23,7 @@ def convergence(results: StudyResults, ablation: Ablation | None = None, by: By 
     figure = Figure(_title(results, by), f"interim {results.metric}")
 
     def curve(trial: TrialResult) -> Points:
-        scale = _per_image(trial, by)
+        scale = _per_image(trial, by, results)
         return [(images * scale, score) for images, score in trial.curve if scale and math.isfinite(score) and score > 0]
 
     values = add_lines(figure, results, ablation, curve)
@@ -69,16 +69,16 @@ def stored_times(ablation: Ablation, by: By = "images") -> Figure | None:
 
 
 def _title(results: StudyResults, by: By) -> str:
-    return "GPU-seconds" if by == "seconds" and any(gpu_seconds_of(t) for t in results.trials) else TITLES[by]
+    return "GPU-seconds" if by == "seconds" and any(gpu_seconds_of(t, results) for t in results.trials) else TITLES[by]
 
 
-def _per_image(trial: TrialResult, by: By) -> float:
+def _per_image(trial: TrialResult, by: By, results: StudyResults | None = None) -> float:
     """What one training image costs; 0 where it is not known."""
     if by == "images":
         return 1.0
     if by == "macs":
         return macs_per_image(trial) or 0.0
-    return (gpu_seconds_of(trial) or trial.train_seconds) / trial.images if trial.images else 0.0
+    return (gpu_seconds_of(trial, results) or trial.train_seconds) / trial.images if trial.images else 0.0
 
 
 def _mean_per_image(trials: Sequence[TrialResult], by: By) -> float:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydantic import ValidationError
 
-from reports.documents import unflatten
 from reports.figures.figure import HIGHLIGHT, Figure, colour, plain
 from reports.figures.groups import MOST_ALONE, geometric_means, name_of
-from reports.results import StudyResults, TrialResult
+from reports.results import StudyResults, TrialResult, recipe_of
 from reports.variants import Ablation
-from trainables.errors import ConfigError
-from trainables.schedules import make_schedule
-from trainables.schedules.schedule import Schedule
-from trainables.targets import make_target
-from trainables.weightings import make_weighting
+from trainables.recipe import Recipe
+from trainables.timesteps.importance import log_drawn
+from trainables.timesteps.policy import EVEN
 
 _AXIS = "noise ← log SNR → data"
 _LOG_SNR = np.linspace(-15.0, 15.0, 301)
@@ -42,17 +37,23 @@ def _rank(trial: TrialResult, results: StudyResults) -> str:
 
 
 def densities(results: StudyResults, ablation: Ablation | None = None) -> Figure | None:
-    """p(lambda): the density of training noise levels, from the very functions that training used."""
-    return _by_level(results, ablation, "p(λ)", lambda trial: np.exp(_schedule(trial).log_prob(_LOG_SNR)))
+    """p(lambda): the density that training draws noise levels from, by the very functions that training used.
+
+    Of a policy that learns its density it is the schedule's.
+    """
+    return _by_level(results, ablation, "p(λ)", lambda recipe: np.exp(_log_drawn(recipe)))
 
 
 def weights(results: StudyResults, ablation: Ablation | None = None) -> Figure | None:
-    """w(lambda) on the loss of unit scale, (SNR + 1) |D - y|^2, over its mean under p; without what is learned in training."""
-    return _by_level(results, ablation, "w(λ), mean 1", lambda trial: _product(trial) / np.exp(_schedule(trial).log_prob(_LOG_SNR)))
+    """w(lambda) on the loss of unit scale, (SNR + 1) |D - y|^2, with the draws' corrections, without what is learned in training.
+
+    It is scaled so that p w integrates to 1 over the levels shown, and NaN where nothing is drawn.
+    """
+    return _by_level(results, ablation, "w(λ)", _weight)
 
 
 def products(results: StudyResults, ablation: Ablation | None = None) -> Figure | None:
-    """p w, scaled to an integral of 1: what share each level has of the training's loss, were it 1 everywhere."""
+    """p w, scaled to an integral of 1 over the levels shown: the share that each has of the training's loss, were it 1 everywhere."""
     return _by_level(results, ablation, "p(λ) w(λ)", _product)
 
 
@@ -91,10 +92,9 @@ def _has_learned(trial: TrialResult) -> bool:
 
 def _learned(trial: TrialResult) -> Figure:
     figure = Figure("training images", "log SNR")
-    try:
-        levels = _schedule(trial).log_snr((np.arange(_CELLS) + 0.5) / _CELLS)
-        y = [round(float(level), 3) for level in np.clip(levels, -20, 20)]
-    except (ConfigError, ValidationError):
+    if recipe := recipe_of(trial):
+        y = [round(float(level), 3) for level in recipe.drawn.from_uniform((np.arange(_CELLS) + 0.5) / _CELLS)]
+    else:
         figure.axis("yaxis", title={"text": "cell of the schedule, from data to noise"})
         y = [float(i) for i in range(_CELLS)]
     times = sorted(trial.densities)
@@ -109,49 +109,51 @@ def _learned(trial: TrialResult) -> Figure:
     return figure
 
 
-def _by_level(results: StudyResults, ablation: Ablation | None, title: str, of: Any) -> Figure | None:
+def _by_level(results: StudyResults, ablation: Ablation | None, title: str, of: Callable[[Recipe], np.ndarray]) -> Figure | None:
     """A line per distinct curve; variants that have the same one share a line."""
     figure = Figure(_AXIS, title, 300)
-    same: dict[tuple[float, ...], list[tuple[int, str, TrialResult]]] = {}
+    same: dict[tuple[float | None, ...], list[tuple[int, str, TrialResult, Recipe]]] = {}
     for place, (name, trial) in enumerate(representatives(results, ablation)):
-        try:
-            y = np.asarray(of(trial), dtype=float)
-        except (ConfigError, ValidationError, KeyError):
-            continue  # of another version, or of a method that is not here
-        same.setdefault(tuple(float(f"{v:.4g}") for v in y), []).append((place, name, trial))
+        if recipe := recipe_of(trial):  # none of another version, or of a method that is not here
+            curve = tuple(float(f"{v:.4g}") if np.isfinite(v) else None for v in of(recipe))
+            same.setdefault(curve, []).append((place, name, trial, recipe))
     for curve, found in same.items():
-        place, name, _ = found[0]
-        names = "<br>".join(plain(f"{each}: {t.label}" if t.label and not ablation else each) for _, each, t in found)
+        place, name, *_ = found[0]
+        names = "<br>".join(plain(f"{each}: {t.label}" if t.label and not ablation else each) for _, each, t, _ in found)
         figure.add(
             name=plain(name if len(found) == 1 else f"{name} and {len(found) - 1} more"), mode="lines", x=_LOG_SNR.round(2).tolist(),
             y=list(curve), line={**colour(place), "width": 2}, hovertemplate=f"{names}<br>log SNR %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     if title.startswith("w") and same:
-        figure.axis("yaxis", range=[0, 1.05 * max(_highest_where_drawn(curve, found[0][2]) for curve, found in same.items())])
+        figure.axis("yaxis", range=[0, 1.05 * max(_highest_where_drawn(curve, found[0][3]) for curve, found in same.items())])
     return figure if figure.data else None
 
 
-def _highest_where_drawn(weight: Sequence[float], trial: TrialResult) -> float:
+def _highest_where_drawn(weight: Sequence[float | None], recipe: Recipe) -> float:
     """The largest weight where training draws at all: in the tails of the density weights may have no bound."""
-    density = np.exp(_schedule(trial).log_prob(_LOG_SNR))
-    return float(np.max(np.asarray(weight)[density > _DRAWN * density.max()]))
+    density = np.exp(_log_drawn(recipe))
+    return float(np.max(np.array(weight, dtype=float)[density > _DRAWN * density.max()]))
 
 
-def _schedule(trial: TrialResult) -> Schedule:
-    fields = unflatten(trial.recipe, "schedule")
-    return make_schedule(str(fields.pop("kind")), **fields)
+def _log_drawn(recipe: Recipe) -> np.ndarray:
+    return log_drawn(recipe.drawn, recipe.timesteps.density(recipe.drawn) or EVEN, _LOG_SNR)
 
 
-def _product(trial: TrialResult) -> np.ndarray:
+def _product(recipe: Recipe) -> np.ndarray:
     """p w with integral 1; importance weights turn the drawn density into another one before the weighting counts."""
-    base = unflatten(trial.recipe, "importance_base")
-    schedule = make_schedule(str(base.pop("kind")), **base) if base.get("kind") else _schedule(trial)
-    fields, target = unflatten(trial.recipe, "weighting"), make_target(str(trial.recipe["target.kind"]))
-    weighting = make_weighting(str(fields.pop("kind")), **fields)
-    log_weight = weighting.log_weight(_LOG_SNR, target) - np.logaddexp(_LOG_SNR, 0.0)  # of |D - y|^2, per unit of (SNR + 1) |D - y|^2
-    log_product = schedule.log_prob(_LOG_SNR) + log_weight
+    drawn = _log_drawn(recipe)
+    base = np.where(drawn > -np.inf, recipe.expected_under.log_prob(_LOG_SNR), -np.inf) if recipe.importance else drawn
+    of_policy = recipe.timesteps.loss_weight(recipe.drawn, np.asarray(recipe.drawn.survival(_LOG_SNR)))
+    log_weight = recipe.weighting.log_weight(_LOG_SNR, recipe.target) - np.logaddexp(_LOG_SNR, 0.0)  # on (SNR + 1) |D - y|^2
+    with np.errstate(divide="ignore"):
+        log_product = base + np.log(of_policy) + log_weight
     product = np.exp(log_product - log_product.max())
     return np.asarray(product / np.trapezoid(product, _LOG_SNR))
+
+
+def _weight(recipe: Recipe) -> np.ndarray:
+    drawn = np.exp(_log_drawn(recipe))
+    return np.divide(_product(recipe), drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
 
 
 def _mean_losses(trials: Sequence[TrialResult]) -> dict[float, float]:

@@ -115,11 +115,13 @@ def _course(results: StudyResults, ablation: Ablation | None) -> Section:
 def _levels(results: StudyResults, ablation: Ablation | None) -> Section:
     whose = "every variant" if ablation else "the best trials and the worst one"
     found = [
-        ("densities", "Density of training noise levels", f"p(λ) of {whose}, from the very functions that training used.",
+        ("densities", "Density of training noise levels", f"p(λ) of {whose}, by the very functions that training draws with; "
+         "of policies that learn their density, the schedule's.",
          noise_levels.densities(results, ablation)),
-        ("weights", "Weight on the loss", "w(λ) on the loss of unit scale, (SNR + 1)|D − y|² per value, over its mean under p.",
+        ("weights", "Weight on the loss", "w(λ) on the loss of unit scale, (SNR + 1)|D − y|² per value, with the draws' corrections; "
+         "scaled so that p(λ) w(λ) has the integral 1 over the levels shown.",
          noise_levels.weights(results, ablation)),
-        ("products", "Their product", "p(λ) w(λ), integral 1: what counts in training, at each noise level.",
+        ("products", "Their product", "p(λ) w(λ), integral 1: what counts in training, at each noise level shown.",
          noise_levels.products(results, ablation)),
         ("held-out", "Unweighted held-out loss by noise level", "Change against the baseline (of a search: against its best trial), each "
          "at its best EMA length; geometric means over seeds. Below zero is better.", noise_levels.held_out_losses(results, ablation)),

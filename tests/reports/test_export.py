@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from reports.export import export_study, latex_table, latex_text
-from reports.ledger import ledger_rows, totals
 from reports.methods_text import methods_text
 from reports.pages.study_page import StudyPage
 from reports.variants import ablation_of
@@ -57,12 +56,3 @@ def test_the_methods_text_says_what_is_common_and_what_was_varied() -> None:
     search = methods_text(a_search(), None)
     assert "17 trials vary weighting.gamma, optimiser.lr, schedule.kind" in search and "learning rate varied" in search
     assert methods_text(a_search(trials=[]), None) == ""
-
-
-def test_the_ledger_counts_what_was_trained_here() -> None:
-    results = a_search()
-    results.trials[0].reused = {"study": "first", "trial": 4, "images": 512}
-    rows = ledger_rows(results)
-    sums = totals(rows)
-    assert len(rows) == 17 and rows[1]["train_macs"] == 3 * 1e6 * 512 and rows[-1]["train_macs"] is None
-    assert sums["own"] == 16 and sums["images"] == 16 * 512 and sums["train_macs"] == 11 * 3e6 * 512 and sums["sweep_seconds"] == 24

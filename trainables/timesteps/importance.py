@@ -97,4 +97,9 @@ class Importance:
         return (low, float(self.wanted.cdf(low)), after), (high, float(self.wanted.survival(high)), before)
 
     def _log_drawn(self, log_snr: np.ndarray) -> np.ndarray:
-        return np.asarray(self.drawn.log_prob(log_snr)) + np.log(self._times.at(np.asarray(self.drawn.survival(log_snr))))
+        return log_drawn(self.drawn, self._times, log_snr)
+
+
+def log_drawn(schedule: Schedule, times: TimeDensity, log_snr: np.ndarray) -> np.ndarray:
+    """log density of levels [N] that are drawn from a schedule at times of this density."""
+    return np.asarray(schedule.log_prob(log_snr)) + np.log(times.at(np.asarray(schedule.survival(log_snr))))

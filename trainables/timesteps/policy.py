@@ -41,6 +41,10 @@ class TimestepPolicy(Method, abc.ABC):
         """How densely the schedule's times are drawn, once the draws' own corrections are counted; None if in no closed form."""
         return None
 
+    def loss_weight(self, schedule: Schedule, t: np.ndarray) -> np.ndarray:
+        """What the loss at the schedule's times t [N] is multiplied by, beyond corrections that `density` counts; 1 by default."""
+        return np.ones_like(t)
+
     @abc.abstractmethod
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         """Begin a run; `batch_size` is the global batch over all workers."""

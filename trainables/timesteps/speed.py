@@ -41,6 +41,14 @@ class Speed(TimestepPolicy):
         flat = np.flatnonzero(slope[peak:] < self.flat_slope)
         return float(_GRID[peak + flat[0]]) if flat.size else 1.0, slope
 
+    def loss_weight(self, schedule: Schedule, t: np.ndarray) -> np.ndarray:
+        return np.interp(t, _GRID, self.grid_weights(schedule))
+
+    def grid_weights(self, schedule: Schedule) -> np.ndarray:
+        """Weights at the times of the grid [1000]."""
+        _, slope = self.boundary_and_slope(schedule)
+        return (1.0 - self.weight_bound) + (2.0 * self.weight_bound - 1.0) * np.clip(slope / slope.max(), 0.0, 1.0)
+
     def start(self, schedule: Schedule, seed: int, batch_size: int) -> Draws:
         return _Speed(self, schedule, seed, batch_size)
 
@@ -48,10 +56,9 @@ class Speed(TimestepPolicy):
 class _Speed(Draws):
     def __init__(self, settings: Speed, schedule: Schedule, seed: int, batch_size: int) -> None:
         super().__init__(schedule, seed, batch_size)
-        self.boundary, slope = settings.boundary_and_slope(schedule)
+        self.boundary, _ = settings.boundary_and_slope(schedule)
         self._share = settings.density(schedule).share(0.0, self.boundary)  # of draws before tau
-        bound = settings.weight_bound
-        self._weights = (1.0 - bound) + (2.0 * bound - 1.0) * np.clip(slope / slope.max(), 0.0, 1.0)
+        self._weights = settings.grid_weights(schedule)
 
     def draw(self, first: int, count: int, clean: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         u = uniform(self.seed, "log_snr", first, count)

@@ -33,6 +33,7 @@ class BucketGradients:
     gram: np.ndarray  # [B, B], inner products of the mean gradients
     variance: np.ndarray  # [B], of one image's gradient, summed over parameters; estimated from two halves of the images
     images: np.ndarray  # [B]
+    passes: float  # forward and backward passes over each image of the batch, on average
 
     @property
     def unbiased_gram(self) -> np.ndarray:
@@ -54,8 +55,9 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, ranks: Ranks, arithmetic:
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
     at_once = at_once or max(-(-sum(p.numel() for p in parameters) // _PARTS), _SMALL)
     gram, variance = np.zeros((len(found), len(found))), np.zeros(len(found))
+    parts = list(_parts(parameters, at_once))
     with evaluating(denoiser):
-        for part in _parts(parameters, at_once):
+        for part in parts:
             means: list[Tensor] = []
             for i, b in enumerate(found):
                 halves = []
@@ -68,7 +70,7 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, ranks: Ranks, arithmetic:
                 means.append(torch.lerp(one, two, n2 / (n1 + n2)))
             gram += _gram(means)
     images = np.array([len(places[b]) for b in found], dtype=np.int64)
-    return BucketGradients(np.array(found, dtype=np.int64), gram, variance, images)
+    return BucketGradients(np.array(found, dtype=np.int64), gram, variance, images, len(parts) * images.sum() / len(levels))
 
 
 def _parts(parameters: list[nn.Parameter], at_once: int) -> Iterator[list[nn.Parameter]]:

@@ -127,6 +127,8 @@ class Run:
             "nonfinite_steps": float(totals.nonfinite),
             **self.diagnostics.take(last=self.counters.images % self.recipe.evaluation.every == 0), **draws.report(),
         }
+        for beside in self.beside.values():
+            metrics |= beside.report()
         if self.recipe.optimiser.clip_norm:
             metrics["clipped_share"] = totals.gradients.clipped / max(totals.gradients.finite, 1)
         if self.model.steps.dynamic:

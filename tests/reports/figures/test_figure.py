@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 
+from reports.documents import flatten
 from reports.figures import convergence, ema, noise_levels, search
 from reports.figures.drawing import svg
 from reports.figures.figure import Figure, joined, log_axis, short_number
 from reports.figures.groups import MOST_DRAWN
 from reports.pages.charts import Chart, sections
 from reports.variants import ablation_of
+from tests.conftest import tiny_fields
 from tests.reports.pages.studies import HOSTILE, LEVELS, a_design, a_search
+from trainables.recipe import make_recipe
 
 
 @pytest.mark.parametrize("values", [(0.02, 0.25), (22.3, 27.1), (1.0, 1.0), (3.0, 5e5), (1e-7, 1e9), (9.9, 10.1)])
@@ -80,12 +86,59 @@ def test_products_have_integral_one_and_equal_curves_share_a_line() -> None:
     assert density is not None and [trace["name"] for trace in density.data] == ["base and 1 more", "laplace"]
 
 
-def test_weights_have_mean_one_under_the_density() -> None:
+def by_level(kind: str, **settings: Any) -> np.ndarray:
+    """A figure's only curve, for a recipe with these settings."""
     results = a_design()
-    weight, density = (of(results, ablation_of(results)) for of in (noise_levels.weights, noise_levels.densities))
-    assert weight is not None and density is not None
-    shares = [w * p for w, p in zip(weight.data[0]["y"], density.data[0]["y"], strict=True) if p > 0]
-    assert sum(shares) * 0.1 == pytest.approx(1.0, abs=0.02)
+    results.trials = results.trials[:1]
+    results.trials[0].recipe = flatten(make_recipe(tiny_fields(**settings)).model_dump(mode="json"))
+    figure = getattr(noise_levels, kind)(results)
+    assert len(figure.data) == 1 and all(y is None or math.isfinite(y) for y in figure.data[0]["y"])
+    return np.array(figure.data[0]["y"], dtype=float)
+
+
+DRAWN: dict[str, dict[str, Any]] = {
+    "uniform": {"schedule": "laplace"}, "heavy": {"schedule": "cauchy"}, "bounded": {"schedule": "ddpm_linear"},
+    "speed": {"schedule": "cosine", "timesteps": {"kind": "speed", "ratio": 5.0, "weight_bound": 0.8}},
+    "levels": {"schedule": "cosine", "levels": {"low": -2.0, "high": 3.0}},
+    "importance": {"schedule": "laplace", "importance_base": {"kind": "cosine"}, "levels": {"low": -4.0}},
+    "both": {"schedule": {"kind": "laplace", "b": 2.0}, "importance_base": {"kind": "cosine"},
+             "timesteps": {"kind": "speed", "ratio": 5.0, "weight_bound": 0.8}},
+    "loss_second_moment": {"schedule": "cosine", "timesteps": "loss_second_moment"},
+}
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_densities_and_products_are_those_of_what_training_draws(name: str) -> None:
+    """Against the draws of 200,000 images, with their corrections and weights."""
+    recipe = make_recipe(tiny_fields(weighting="min_snr", **DRAWN[name]))
+    draws, importance = recipe.timesteps.start(recipe.drawn, 0, 50_000), recipe.importance
+    levels, counts = [], []
+    for first in range(0, 200_000, 50_000):
+        drawn, own = draws.draw(first, 50_000, torch.zeros(50_000, 1, 1, 1))
+        count = np.ones(50_000) if own is None else own
+        levels.append(drawn)
+        counts.append(count * (importance(drawn) if importance else 1.0))
+    drawn, count = np.concatenate(levels), np.concatenate(counts)
+    density, product = by_level("densities", weighting="min_snr", **DRAWN[name]), by_level("products", weighting="min_snr", **DRAWN[name])
+    edges = np.array([-15.0, -6.0, -4.0, -2.0, 0.0, 2.0, 3.0, 5.0, 15.0])
+    np.testing.assert_allclose(shares(density, edges), np.histogram(drawn, edges)[0] / len(drawn), atol=0.02)
+    weight = np.exp(recipe.weighting.log_weight(drawn, recipe.target)) / (np.exp(drawn) + 1)
+    wanted = np.histogram(drawn, edges, weights=count * weight)[0]
+    np.testing.assert_allclose(shares(product, edges), wanted / wanted.sum(), atol=0.02)
+
+
+def shares(curve: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Integrals of a figure's curve between edges."""
+    x = np.linspace(-15, 15, 301)
+    return np.diff(np.interp(edges, x, np.append(0.0, np.cumsum((curve[1:] + curve[:-1]) / 2 * np.diff(x)))))
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_weight_and_density_make_the_product(name: str) -> None:
+    weight, density, product = (by_level(kind, **DRAWN[name]) for kind in ("weights", "densities", "products"))
+    drawn = density > 0
+    np.testing.assert_allclose((weight * density)[drawn], product[drawn], rtol=2e-3)
+    assert (product[~drawn] == 0).all() and np.isnan(weight[~drawn]).all()
 
 
 def test_held_out_losses_are_differences_to_the_baseline() -> None:

@@ -159,8 +159,9 @@ def test_ugd_counts_images_of_a_bucket_by_their_corrections() -> None:
     count, denoiser = 30_000, Denoiser(Scale(), make_target("x0"))
     levels, corrections = torch.tensor([-1.4, -0.1, 4.0]), torch.tensor([0.1, 1.9, 1.0])
     batch = replace(batch_of(0, count), log_snr=levels.repeat_interleave(count // 3)).corrected(corrections.repeat_interleave(count // 3))
-    ugd = BucketFactors(Ugd(every=1, ridge=1e-9))
+    ugd = BucketFactors(Ugd(every=4, ridge=1e-9))
     ugd.before_step(Step(denoiser, batch, 0, Ranks(), Arithmetic()))
+    assert ugd.report() == {"weighting/extra_evaluations_per_image": 3 / 4}  # forward and backward, every fourth step
     one, two, other = 2 * 4 * (0.8 - torch.sigmoid(levels).sqrt().numpy())  # expected gradients, by each of the two factors alike
     shared = 0.05 * one + 0.95 * two
     weight = -other / (shared - other)  # of the first bucket, where the sum of both gradients is 0

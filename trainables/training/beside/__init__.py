@@ -40,6 +40,10 @@ class Beside(abc.ABC):
         """Factor on the losses [N], where this is what is learned."""
         return None
 
+    def report(self) -> dict[str, float]:
+        """Numbers worth logging with each report."""
+        return {}
+
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold, as CPU tensors."""
         return {}

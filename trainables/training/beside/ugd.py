@@ -10,6 +10,7 @@ from trainables.timesteps.policy import Draws
 from trainables.training.batch import Batch
 from trainables.training.beside import Beside, Step
 from trainables.training.bucket_gradients import BUCKETS, bucket_gradients, bucket_of
+from trainables.training.passes import FORWARD_AND_BACKWARD
 from trainables.training.ranks import Ranks
 from trainables.weightings.ugd import Ugd, min_norm_weights
 
@@ -29,6 +30,7 @@ class BucketFactors(Beside):
         self.factors = np.ones(BUCKETS)  # of mean 1 over the images of buckets that have been seen, and 1 elsewhere
         self._sum, self._seen = np.zeros((2, BUCKETS, BUCKETS))  # decaying sums of inner products, and of how often each was estimated
         self._share = np.zeros(BUCKETS)  # decaying sum of what was counted
+        self._passes = 0.0  # forward passes per image of an estimate
         self._counted = torch.zeros(BUCKETS, dtype=torch.float64)  # by how much the images since the last estimate count; on the device
 
     def factor(self, log_snr: Tensor) -> Tensor:
@@ -39,6 +41,7 @@ class BucketFactors(Beside):
         if step.index % self._settings.every:
             return
         found = bucket_gradients(step.denoiser, _within_buckets(step.batch, corrections), step.ranks, step.arithmetic)
+        self._passes = FORWARD_AND_BACKWARD * found.passes
         if not np.isfinite(found.unbiased_gram).all():
             return
         here = np.ix_(found.buckets, found.buckets)
@@ -54,6 +57,10 @@ class BucketFactors(Beside):
             shares = self._share[known] / self._share[known].sum()
             self.factors = np.ones(BUCKETS)
             self.factors[known] = min_norm_weights(mean, self._settings.ridge, shares) / shares
+
+    def report(self) -> dict[str, float]:
+        """Network evaluations of the latest estimate, per training image until the next one."""
+        return {"weighting/extra_evaluations_per_image": self._passes / self._settings.every}
 
     def state(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()} | {"counted": self._counted.cpu().clone()}
