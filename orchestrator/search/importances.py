@@ -23,11 +23,11 @@ def importances(study: Study, history: History) -> dict[str, Importance]:
     """How much each searched parameter mattered for being among the best trials (PED-ANOVA, Watanabe et al. 2023), in shares of 1.
 
     The best are the top tenth, or five trials where those are fewer.  Conditional parameters count within their condition.
-    Intervals are those of a percentile bootstrap over completed trials.  Empty where there are fewer than 20 completed trials, or nothing
-    varies.  Seeds are no parameter: a proposal counts once.
+    Intervals are those of a percentile bootstrap over completed trials.  Trials beyond a constraint are left out, as they are from the
+    ranking.  Empty where fewer than 20 completed trials are left, or nothing varies.  Seeds are no parameter: a proposal counts once.
     """
     view = OptunaView(study)
-    complete = [trial for trial in view.trials(history) if trial.state == TrialState.COMPLETE]
+    complete = [t for t in view.trials(history) if t.state == TrialState.COMPLETE and all(over <= 0 for over in t.constraints.values())]
     found = _shares(view, complete) if len(complete) >= FEWEST else {}
     if not found:
         return {}
