@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from reports.curves import Points, geometric_means
 from reports.ledger import macs_per_image
 from reports.results import TrialResult
 from reports.variants import Ablation, Variant
 
-Curve = Sequence[tuple[int, float]]  # (images, score), by time
+Curve = Points  # (images, score), by time
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ def speed_ups(ablation: Ablation) -> list[SpeedUp]:
     return found
 
 
+def speed_up_curve(variant: Variant, baseline: Variant) -> Curve:
+    """(images of the baseline, how many times fewer the variant needs for its score then), of geometric means over common seeds.
+
+    Where the variant has the score before its first stored time, or never, there is no point.
+    """
+    mine, its = curves_of(variant), curves_of(baseline)
+    seeds = mine.keys() & its.keys()
+    curve, base = (geometric_means([curves[seed] for seed in seeds]) for curves in (mine, its))
+    needed = [(images, images_to(curve, score)) for images, score in base] if len(curve) > 1 else []
+    return [(images, images / own) for images, own in needed if 0 < own < math.inf]
+
+
 def curves_of(variant: Variant) -> dict[int, Curve]:
     """By seed, the scores at each time that all seeds have, at the EMA length with the least mean log score over the seeds then."""
     scores: dict[int, dict[int, dict[float, float]]] = {}  # by seed, images, length
@@ -98,7 +110,7 @@ def images_to(curve: Curve, target: float) -> float:
     return math.inf
 
 
-def _speed_up(variant: Variant, baseline: Variant, curves: dict[int, Curve], targets: dict[int, tuple[int, float]]) -> SpeedUp:
+def _speed_up(variant: Variant, baseline: Variant, curves: dict[int, Curve], targets: dict[int, tuple[float, float]]) -> SpeedUp:
     needed = {seed: images_to(curve, targets[seed][1]) for seed, curve in curves.items()}
     reached = sum(math.isfinite(images) for images in needed.values())
     if reached < len(needed):

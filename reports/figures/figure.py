@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HIGHLIGHT, OTHER, STOPPED = "#0b63ce", "#8a94a3", "#c3c9d2"
+BAND = "rgba(11, 99, 206, 0.13)"  # around a highlighted line
 # Okabe and Ito's colours, which are told apart by most colour-blind readers too; then again with other dashes.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5569a", "#c98a00", "#3a9bd1", "#7a5195", "#7f6a3f")
 _DASHES = ("solid", "dash", "dot", "dashdot")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from reports.curves import Points, geometric_means
 from reports.figures.figure import HIGHLIGHT, OTHER, STOPPED, Figure, colour, joined, plain
 from reports.results import StudyResults, TrialResult
 from reports.variants import Ablation
@@ -13,7 +13,6 @@ from reports.variants import Ablation
 MOST_ALONE = 6  # trials with lines of their own; more cannot be told apart
 MOST_DRAWN = 400  # of the others, evenly over the study; more are a grey area, and slow
 MOST_WITH_MARKS = 40  # whose points are marked
-Points = Sequence[tuple[float, float]]
 
 
 def name_of(trial: TrialResult) -> str:
@@ -70,13 +69,6 @@ def _by_variant(figure: Figure, ablation: Ablation, curve: Callable[[TrialResult
                        marker={"size": 6, "color": line["color"]}, legendgroup=name,
                        hovertemplate=f"{name}, geometric mean<br>%{{x:.4g}}: %{{y:.4g}}<extra></extra>")
         yield from (y for t in found if t.status == "completed" for _, y in curve(t))
-
-
-def geometric_means(curves: Sequence[Points]) -> list[tuple[float, float]]:
-    """Geometric means over curves, at the places that all of them have."""
-    at = [dict(points) for points in curves]
-    common = sorted(set.intersection(*(set(values) for values in at))) if at else []
-    return [(x, math.exp(sum(math.log(values[x]) for values in at) / len(at))) for x in common if all(values[x] > 0 for values in at)]
 
 
 def _add(figure: Figure, name: str, trials: Sequence[TrialResult], curve: Callable[[TrialResult], Points], line: dict[str, Any], size: int,

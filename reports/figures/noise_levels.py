@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from reports.curves import geometric_means
 from reports.figures.figure import HIGHLIGHT, Figure, colour, plain
-from reports.figures.groups import MOST_ALONE, geometric_means, name_of
+from reports.figures.groups import MOST_ALONE, name_of
 from reports.results import StudyResults, TrialResult, recipe_of
 from reports.variants import Ablation
 from trainables.recipe import Recipe
 from trainables.timesteps.importance import log_drawn
 from trainables.timesteps.policy import EVEN
 
-_AXIS = "noise ← log SNR → data"
+AXIS = "noise ← log SNR → data"
 _LOG_SNR = np.linspace(-15.0, 15.0, 301)
 _HELD_OUT = "held_out_loss/log_snr_"
 _DRAWN = 0.02  # of the highest density
@@ -65,7 +66,7 @@ def held_out_losses(results: StudyResults, ablation: Ablation | None) -> Figure 
     against = ablation.design.baseline_name if ablation else next(iter(curves), "")
     if against not in curves or len(curves) < 2:
         return None
-    figure = Figure(_AXIS, f"held-out loss against {against}")
+    figure = Figure(AXIS, f"held-out loss against {against}")
     base = curves[against]
     for place, (name, _) in enumerate(groups):
         levels = sorted(curves.get(name, {}).keys() & base.keys())
@@ -111,7 +112,7 @@ def _learned(trial: TrialResult) -> Figure:
 
 def _by_level(results: StudyResults, ablation: Ablation | None, title: str, of: Callable[[Recipe], np.ndarray]) -> Figure | None:
     """A line per distinct curve; variants that have the same one share a line."""
-    figure = Figure(_AXIS, title, 300)
+    figure = Figure(AXIS, title, 300)
     same: dict[tuple[float | None, ...], list[tuple[int, str, TrialResult, Recipe]]] = {}
     for place, (name, trial) in enumerate(representatives(results, ablation)):
         if recipe := recipe_of(trial):  # none of another version, or of a method that is not here

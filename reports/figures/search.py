@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports.figures.figure import HIGHLIGHT, OTHER, STOPPED, Figure, joined, log_axis, plain, short_number
+from reports.figures.figure import BAND, HIGHLIGHT, OTHER, STOPPED, Figure, joined, log_axis, plain, short_number
 from reports.figures.groups import MOST_DRAWN, text_of
+from reports.partial_dependence import PartialDependence, partial_dependences
 from reports.results import StudyResults, TrialResult
 from search_spaces.distributions import Distribution
 
@@ -38,10 +39,12 @@ def history(results: StudyResults) -> Figure | None:
 
 def slices(results: StudyResults) -> list[tuple[str, Figure]]:
     """(parameter, figure): score against the values of each searched parameter."""
-    return [(path, _slice(results, path, distribution)) for path, distribution in _space(results).items()]
+    space = _space(results)
+    dependences = partial_dependences(space, _completed(results))
+    return [(path, _slice(results, path, distribution, dependences.get(path))) for path, distribution in space.items()]
 
 
-def _slice(results: StudyResults, path: str, distribution: Distribution) -> Figure:
+def _slice(results: StudyResults, path: str, distribution: Distribution, dependence: PartialDependence | None) -> Figure:
     figure = Figure(path, results.metric, 300)
     done = [t for t in _completed(results) if path in t.values]
     numbers = all(isinstance(t.values[path], int | float) and not isinstance(t.values[path], bool) for t in done)
@@ -52,12 +55,29 @@ def _slice(results: StudyResults, path: str, distribution: Distribution) -> Figu
     ):
         figure.add(name=name, mode="markers", x=[t.values[path] if numbers else plain(str(t.values[path])) for t in trials],
                    y=[t.best for t in trials], marker=marker, showlegend=False, **_points(trials, results.metric))
+    if dependence:
+        _add_dependence(figure, dependence, numbers)
     if numbers and getattr(distribution, "log", False):
         figure.axis("xaxis", **log_axis(float(t.values[path]) for t in done))
     elif not numbers:
         figure.axis("xaxis", type="category")
     figure.axis("yaxis", **log_axis(t.best for t in done))
     return figure
+
+
+def _add_dependence(figure: Figure, found: PartialDependence, numbers: bool) -> None:
+    """A line with a band over numbers, or marks with error bars over choices."""
+    x = found.values if numbers else [plain(str(value)) for value in found.values]
+    error = {"type": "data", "symmetric": False, "array": [high - y for high, y in zip(found.high, found.mean, strict=True)],
+             "arrayminus": [y - low for low, y in zip(found.low, found.mean, strict=True)]}
+    if numbers:
+        figure.add(name="95 % of the trees", mode="lines", x=[*x, *reversed(x)], y=[*found.high, *reversed(found.low)], fill="toself",
+                   line={"width": 0}, fillcolor=BAND, hoverinfo="skip", showlegend=False)
+    drawn: dict[str, Any] = {"mode": "lines"} if numbers else {"mode": "markers", "error_y": error}
+    figure.add(
+        name="partial dependence", x=x, y=found.mean, showlegend=False, line={"color": HIGHLIGHT, "width": 2},
+        marker={"color": HIGHLIGHT, "size": 9, "symbol": "diamond"}, hovertemplate="%{x}: %{y:.4g} on average<extra></extra>", **drawn,
+    )
 
 
 def parallel_coordinates(results: StudyResults) -> Figure | None:

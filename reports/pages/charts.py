@@ -12,8 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports.figures import convergence, ema, noise_levels, search
+from reports.figures import convergence, ema, gradients, noise_levels, search
 from reports.figures.figure import Figure
+from reports.partial_dependence import FEWEST
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults
 from reports.variants import Ablation
@@ -96,6 +97,11 @@ def _course(results: StudyResults, ablation: Ablation | None) -> Section:
         if ablation and (figure := convergence.stored_times(ablation, by)):
             text = "At stored times, each variant at its own best EMA length then; geometric means over seeds."
             charts.append(Chart(f"stored-times-{by}", f"Scores over {title}", text, figure))
+    if ablation and (curves := convergence.speed_up_curves(ablation)):
+        text = (f"How many times fewer images a variant needs for the score that {ablation.design.baseline_name} has after so many, each "
+                "at its own best EMA length; geometric means over seeds, on straight lines between stored times in logarithms. A line ends "
+                "where the variant never gets there.")
+        charts.append(Chart("speed-up", "Speed-up over training", text, curves))
     for by, title in convergence.TITLES.items():
         figure = convergence.convergence(results, ablation, by)
         if figure.data:
@@ -127,6 +133,11 @@ def _levels(results: StudyResults, ablation: Ablation | None) -> Section:
          "at its best EMA length; geometric means over seeds. Below zero is better.", noise_levels.held_out_losses(results, ablation)),
     ]
     charts = [Chart(key, title, text, figure) for key, title, text, figure in found if figure]
+    for key, title, figure in (("gradient-cosines", "Do neighbouring noise levels pull together?", gradients.cosines(results, ablation)),
+                               ("gradient-norms", "Gradient by noise level", gradients.norms(results, ablation))):
+        if figure:
+            text = "Of the training loss, by bucket of log SNR, at the last look that diagnostics_every had; means over seeds."
+            charts.append(Chart(key, title, text, figure))
     text = "Density that the adaptive policy has learned, over the schedule's own, over the training."
     charts += [Chart(f"learned-{place}", f"What {name} draws", text, figure)
                for place, (name, figure) in enumerate(noise_levels.learned_densities(results, ablation))]
@@ -148,6 +159,9 @@ def _searched(results: StudyResults) -> Iterator[Section]:
         yield Section("parallel", "Parallel coordinates", "", [Chart("parallel", "All parameters at once", text, figure)], wide=True)
     charts = [Chart(f"slice-{slug(path)}", path, "", figure) for path, figure in search.slices(results) if any(t["x"] for t in figure.data)]
     text = "Scores of completed trials over one parameter, whatever the others were; the star is the best trial."
+    if len(results.searched) >= FEWEST:
+        text += (" The blue line or diamonds are the partial dependence: the geometric mean that a random forest expects at a value over "
+                 "the other parameters as they were tried, with the range of 95 % of its trees. Values that were hardly tried are guesses.")
     yield Section("slices", "A slice per parameter", text, charts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 import torch
 
 from reports.documents import flatten
-from reports.figures import convergence, ema, noise_levels, search
+from reports.figures import convergence, ema, gradients, noise_levels, search
 from reports.figures.drawing import svg
 from reports.figures.figure import Figure, joined, log_axis, short_number
 from reports.figures.groups import MOST_DRAWN
 from reports.pages.charts import Chart, sections
+from reports.results import EmaPoint
 from reports.variants import ablation_of
 from tests.conftest import tiny_fields
 from tests.reports.pages.studies import HOSTILE, LEVELS, a_design, a_search
@@ -177,3 +179,36 @@ def test_costs_of_an_image_are_the_trials_own() -> None:
     by_macs = convergence.convergence(results, by="macs").data[-1]
     by_images = convergence.convergence(results).data[-1]
     assert by_macs["x"] == [pytest.approx(3e6 * images) for images in by_images["x"]]
+
+
+def test_gradients_are_means_over_seeds_between_neighbouring_levels() -> None:
+    results = a_design()
+    assert gradients.cosines(results, ablation_of(results)) is None
+    for number, trial in enumerate(results.trials):
+        trial.metrics |= {"grad_cosine/log_snr_-2.2_-0.8": 0.1 * number, "grad_cosine/log_snr_-0.8_0.8": -0.5, "grad_cosine/mean": 0.3,
+                          "grad_norm/log_snr_-2.2": 4.0, "grad_norm/log_snr_-0.8": 0.0}
+    cosine, norm = (of(results, ablation_of(results)) for of in (gradients.cosines, gradients.norms))
+    mean = np.mean([0.1 * n for n, t in enumerate(results.trials) if "weighting.kind" not in t.values and "schedule.kind" not in t.values])
+    assert cosine is not None and norm is not None and len(cosine.data) == len(norm.data) == 3
+    assert cosine.data[0]["x"] == [-1.5, 0.0] and cosine.data[0]["y"] == [pytest.approx(mean), -0.5]
+    assert norm.data[0]["x"] == [-2.2] and norm.data[0]["y"] == [pytest.approx(4.0)]  # 0 has no place in logarithms
+
+
+def test_a_variant_that_needs_half_the_images_has_twice_the_speed() -> None:
+    results = a_design()
+    for trial in results.trials:
+        fast = 2.0 if trial.values.get("schedule.kind") == "laplace" else 1.0
+        trial.ema = [EmaPoint(0.07, 1e4 / (images * fast), 1e-3, 0.2, images=images, solver="robust") for images in (128, 256, 512, 1024)]
+    figure = convergence.speed_up_curves(ablation_of(results))
+    assert figure is not None and [trace["name"] for trace in figure.data][-1] == "laplace"
+    assert figure.data[-1]["x"] == [512, 1024] and figure.data[-1]["y"] == pytest.approx([2.0, 2.0])  # 256 of 128: before its first time
+
+
+def test_slices_have_partial_dependence_from_twenty_trials_on() -> None:
+    results = a_search()
+    assert all(len(figure.data) == 2 for _, figure in search.slices(results))
+    results.trials = [replace(t, number=17 * i + t.number) for i in range(2) for t in results.trials]
+    by_path = dict(search.slices(results))
+    assert [trace["name"] for trace in by_path["weighting.gamma"].data] == [
+        "completed", "best", "95 % of the trees", "partial dependence"]
+    assert by_path["schedule.kind"].data[-1]["x"] == ["cosine", "laplace"] and "error_y" in by_path["schedule.kind"].data[-1]
