@@ -11,6 +11,7 @@ from trainables.files.checksum import checked, with_checksum
 
 STUDY, TRIAL = "study.json", "trial.json"
 EMA_LENGTHS = "ema_lengths.json"  # a table for MLflow's own pages
+SHEETS = "sheets"  # folder of contact sheets that compare a trial's images
 CHANGES = "changes.diff"  # what the code had besides its commit
 _LONGEST_NAME = 200
 _POINT = ("solver", "images", "guidance_weight", "guide_sigma_rel", "sigma_rel", "standard_error")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from reports import documents
 from reports.documents import STUDY, TRIAL, flatten, unpack, with_interval
 from reports.mlflow_client import connect, knock, when_free
-from reports.results import ClassicalPoint, EmaPoint, StudyResults, TrialResult, track_again
+from reports.results import SHEETS, ClassicalPoint, EmaPoint, Sheet, StudyResults, TrialResult, track_again
 from reports.variants import ablation_of
 from search_spaces.versions import up_to_date
 from trainables.errors import UserError, did_you_mean
@@ -78,6 +80,7 @@ def _load(client: MlflowClient, uri: str, name: str, samples: bool, recorded: Co
     if samples:
         for trial in _pictured(results):
             trial.samples = files.samples(by_number[trial.number])
+            trial.sheets = files.sheets(by_number[trial.number], trial.sheets)
     return results
 
 
@@ -120,6 +123,11 @@ class _Artifacts:
         files = self._of(run).list_artifacts("samples")
         return self._read(run, files[0].path) if files else None
 
+    def sheets(self, run: Run, known: Sequence[Sheet]) -> list[Sheet]:
+        """With their pictures, where they are there."""
+        there = {file.path for file in self._of(run).list_artifacts(documents.SHEETS)} if known else set()
+        return [replace(sheet, png=self._read(run, path)) for sheet in known if (path := f"{documents.SHEETS}/{sheet.name}.png") in there]
+
     def _read(self, run: Run, name: str) -> bytes:
         address = urlsplit(run.info.artifact_uri)
         if address.scheme == "file":  # a thousand of them in a second, without copies
@@ -157,7 +165,7 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
         reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
         stages=sweep.get("stages") or [], densities=_densities(curves), started=content.get("started") or 0.0,
-        ended=content.get("ended") or 0.0,
+        ended=content.get("ended") or 0.0, sheets=[Sheet(name, rows) for name, rows in sweep.get("sheets", {}).items() if name in SHEETS],
     )
 
 

@@ -32,6 +32,22 @@ class EmaPoint:
     feature_hash: str = ""  # of the feature network
 
 
+SHEETS = {"ema_lengths": "Over EMA length", "training": "Over training", "nearest": "Nearest training images"}  # titles by name
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet that compares a trial's images."""
+
+    name: str  # one of SHEETS
+    rows: list[str]  # what each is, from above
+    png: bytes = b""  # of trials whose pictures are shown
+
+    @property
+    def title(self) -> str:
+        return SHEETS[self.name]
+
+
 @dataclass(frozen=True)
 class ClassicalPoint:
     """A trial's score with a classical average of its weights."""
@@ -71,6 +87,7 @@ class TrialResult:
     solver: str = ""
     optima: list[dict[str, Any]] = field(default_factory=list)
     samples: bytes | None = None  # PNG of generated images at the best EMA length
+    sheets: list[Sheet] = field(default_factory=list)  # that compare its images
     metrics: dict[str, float] = field(default_factory=dict)  # everything measured of the trial, by name
     reused: dict[str, Any] = field(default_factory=dict)  # study, trial and images of the training that was taken over
     experts: dict[str, Any] = field(default_factory=dict)  # of its sweep: groups, choices and costs of a step-adaptive trial

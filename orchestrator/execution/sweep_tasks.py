@@ -148,6 +148,7 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     import torch
 
     from orchestrator.execution.expert_sweep import drop_averages, finished, stopped, sweep_of_experts
+    from orchestrator.execution.sheets import comparison_sheets
     from trainables.ema.snapshots import keep_snapshots
     from trainables.errors import Damaged, UserError
     from trainables.evaluation.image_grid import png
@@ -179,6 +180,9 @@ def run_sweep(root: str, number: int, settings: str, further: bool, cache: str, 
     data = recipe.data.load()
     for row, examples in zip(record.points, pictures, strict=True):
         atomic.write_bytes(folder.samples(row), png(examples, data))
+    for name, sheet in comparison_sheets(record, pictures, data).items() if not further else ():
+        atomic.write_bytes(folder.sheet(name), sheet.png)
+        record.sheets[name] = sheet.rows
     record.cost["gpu_seconds"], record.floor = record.cost["train_seconds"] * gpus, evaluator_of(recipe, place(cache)).floor()
     if further:
         folder.write_further_sweep(record)

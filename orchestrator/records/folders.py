@@ -195,6 +195,7 @@ class SweepRecord:
     classical: list[dict[str, Any]] = field(default_factory=list)  # as trainables.evaluation.classical_scores.classical_row
     stages: list[dict[str, Any]] = field(default_factory=list)  # compute of a network and its guide; that of experts is in `experts`
     floor: float | None = None  # the score of real images, at the same number of samples
+    sheets: dict[str, list[str]] = field(default_factory=dict)  # by name of a contact sheet, what its rows are, from above
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -270,3 +271,7 @@ class TrialFolder:
         guide = f"-guide-{point['guide_sigma_rel']:.4f}" if point["guide_sigma_rel"] else ""
         name = f"images-{point['images']:012d}-weight-{point['guidance_weight']:g}{guide}-sigma_rel-{point['sigma_rel']:.6f}.png"
         return self.root / "samples" / name
+
+    def sheet(self, name: str) -> Path:
+        """Contact sheet that compares images of the trial's own sweep."""
+        return self.root / "samples" / f"{name}.png"

@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,9 @@ class MlflowWriter:
         if best:
             batch.add(trial.score, best["images"], ended)
             batch.tags["snrlab.feature_hash"] = best.get("feature_hash", "")
-            self._log_picture(run, folder, best)
+            self._log_picture(run, folder.samples(best), "samples")
+            for name in trial.sweep.sheets if trial.sweep else ():
+                self._log_picture(run, folder.sheet(name), documents.SHEETS)
         if self._study.tracking.ema_runs:
             for sweep in trial.sweeps:
                 self._log_points(run, folder, trial, sweep)
@@ -206,14 +209,14 @@ class MlflowWriter:
             batch = Batch(params={**where, "solver": sweep.solver})
             batch.add({**point["metrics"], **known, **repeats}, point["images"], trial.record.ended)
             self._experiment.log(child, batch)
-            self._log_picture(child, folder, point)
+            self._log_picture(child, folder.samples(point), "samples")
             self._experiment.client.set_terminated(child.id)
             child.status = "FINISHED"
 
-    def _log_picture(self, run: TrackedRun, folder: TrialFolder, point: dict[str, Any]) -> None:
-        if folder.samples(point).exists():
-            with local_copy(folder.samples(point)) as sheet:
-                self._experiment.put_file(run, sheet, "samples")
+    def _log_picture(self, run: TrackedRun, picture: Path, folder: str) -> None:
+        if picture.exists():
+            with local_copy(picture) as sheet:
+                self._experiment.put_file(run, sheet, folder)
 
     def _log_data(self, run: TrackedRun, trial: TrialContent) -> None:
         """The data as a data set of MLflow: its kind, the hash of its content, counts and settings."""
@@ -235,12 +238,24 @@ class MlflowWriter:
         }
 
     def _trial_name(self, trial: TrialContent) -> str:
-        return documents.variant_name(trial.record.values, trial.recipe.seed if trial.recipe else self._study.base_recipe.seed)
+        """A design's variant and the seed, or what was varied."""
+        seed = trial.recipe.seed if trial.recipe else self._study.base_recipe.seed
+        variant = self._variant(trial)
+        return f"{variant} s{seed}" if variant else documents.variant_name(trial.record.values, seed)
 
     def _params(self, trial: TrialContent) -> dict[str, str]:
-        """The whole recipe, and once more what was searched, under a name that MLflow's pages show together."""
+        """The whole recipe, and once more what was searched, under a name that MLflow's pages show together; a design's variant."""
         searched = documents.flatten({f"searched/{path}": value for path, value in trial.record.values.items()})
-        return {**searched, **(documents.flatten(trial.recipe.model_dump(mode="json")) if trial.recipe else {})}
+        variant = {"variant": name} if (name := self._variant(trial)) else {}
+        return {**variant, **searched, **(documents.flatten(trial.recipe.model_dump(mode="json")) if trial.recipe else {})}
+
+    def _variant(self, trial: TrialContent) -> str:
+        return self._variants.get(_text(trial.record.values), "")
+
+    @cached_property
+    def _variants(self) -> dict[str, str]:
+        """A design's variants by the values of their trials."""
+        return {_text(planned.values): planned.variant for planned in self._study.design_trials}
 
     def _write_study(self) -> None:
         """The study's document, and its file as people write it."""
@@ -288,6 +303,10 @@ def _same(run: TrackedRun, numbers: Mapping[str, float]) -> bool:
 
 def _holds(run: TrackedRun | None, sent: _Sent) -> bool:
     return run is not None and run.tags.get("snrlab.document") == sent.digest and _same(run, sent.numbers)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)
 
 
 def _reason_tags(trial: TrialContent) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.figures.drawing import svg
-from reports.pages.site import ASSETS, Site, asset, plotly, trial_page
+from reports.pages.site import ASSETS, Site, asset, plotly, sheet_file, trial_page
 from reports.pages.study_page import StudyPage
 from reports.pages.trial_page import TrialPages
 from reports.results import StudyResults
@@ -32,6 +32,7 @@ def write_report(results: StudyResults, folder: Path, server: str = "", index: s
     files["assets/plotly.min.js"] = plotly().encode()
     samples = {trial.number: f"samples/{trial.number:04d}.png" for trial in results.trials if trial.samples}
     files |= {samples[trial.number]: trial.samples for trial in results.trials if trial.samples}
+    files |= {sheet_file(t, sheet): sheet.png for t in results.trials for sheet in t.sheets if sheet.png}
     site = Site(written=_MARK, index=index, server=server)
     pages = TrialPages(results, site)
     files |= {trial_page(trial.number): pages.render(trial, samples.get(trial.number, "")).encode() for trial in results.trials}

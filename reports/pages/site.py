@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from reports.documents import short
+from reports.results import Sheet, TrialResult
 
 ASSETS = ("report.css", "report.js")
 
@@ -81,3 +82,8 @@ def _run(run: Sequence[int]) -> str:
 def trial_page(number: int) -> str:
     """Path of a trial's page in the report's folder."""
     return f"trials/{number:04d}.html"
+
+
+def sheet_file(trial: TrialResult, sheet: Sheet) -> str:
+    """Path of a contact sheet in the report's folder."""
+    return f"samples/{trial.number:04d}-{sheet.name}.png"

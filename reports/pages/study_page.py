@@ -17,7 +17,7 @@ from reports.figures.variants import forest
 from reports.ledger import ledger_rows, totals
 from reports.methods_text import methods_text
 from reports.pages.charts import Chart, Section, sections
-from reports.pages.site import Site, environment, trial_page
+from reports.pages.site import Site, environment, sheet_file, trial_page
 from reports.references import bibtex, citations
 from reports.results import StudyResults, TrialResult, recipe_of
 from reports.speed_up import speed_ups
@@ -77,6 +77,7 @@ class StudyPage:
             step_groups=self.step_groups, step_group_chart=self.step_group_chart, guides=shown_guides(results),
             costs=variant_costs(ablation), samples=self._samples(samples), warnings=list(_warnings(results)),
             provenance=_provenance(results), trial_page=trial_page,
+            sheet_file=None if samples is None else sheet_file,
             definition=yaml.safe_dump(results.definition, sort_keys=False, allow_unicode=True),
             ledger=ledger[:MOST_ROWS], totals=totals(ledger), methods=methods_text(results, ablation),
             bibtex=bibtex(self.citations), last=last_result(whole),

@@ -10,7 +10,7 @@ from reports.documents import flatten
 from reports.figures.figure import HIGHLIGHT, OTHER, Figure, log_axis
 from reports.figures.noise_levels import held_out_by_level
 from reports.pages.charts import Chart
-from reports.pages.site import Site, environment
+from reports.pages.site import Site, environment, sheet_file
 from reports.results import StudyResults, TrialResult
 from trainables.errors import ConfigError
 
@@ -37,6 +37,7 @@ class TrialPages:
             site=self._site, root="../", running=False, charts_here=bool(charts), name=results.name, metric=results.metric, trial=trial,
             before=self._before.get(trial.number), after=self._after.get(trial.number), rank=self._place.get(trial.number),
             ranked=len(results.ranked), charts=charts, changes=recipe_changes(self._base, trial), sample=sample, measured=measured,
+            sheets=[sheet for sheet in trial.sheets if sheet.png], sheet_file=sheet_file,
             mlflow=self._address(trial),
         )
 

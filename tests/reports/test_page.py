@@ -175,7 +175,8 @@ def test_a_finished_study_has_samples_and_prints(finished, tmp_path: Path) -> No
     folder, _ = finished
     page = folder / "runs/small/report/index.html"
     dom = browse(page, "--dump-dom", tmp_path=tmp_path)
-    assert dom.count('<img src="samples/') == 3 and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
+    assert len(re.findall(r'<img src="samples/\d+\.png', dom)) == 3 == len(re.findall(r'<img src="samples/\d+-ema_lengths\.png', dom))
+    assert "Over EMA length. Rows from above: sigma_rel " in dom and "main-svg" in dom and "a &lt;b&gt;small&lt;/b&gt; study" in dom
     browse(page, f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path=tmp_path)
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
 

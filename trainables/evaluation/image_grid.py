@@ -13,12 +13,15 @@ _SHEET = 512  # pixels; smaller images are enlarged by a whole factor so that th
 _GAP, _BACKGROUND = 4, (88, 102, 122)
 
 
-def png(images_NCHW: np.ndarray, data: ImageData) -> bytes:
-    """A square grid of raw images [N,C,H,W], as PNG bytes; of latents and other channel counts, the first channel in grey."""
+def png(images_NCHW: np.ndarray, data: ImageData, columns: int = 0) -> bytes:
+    """Raw images [N,C,H,W] in so many columns (0: as many as rows), as PNG bytes.
+
+    Of latents and other channel counts, the first channel in grey.
+    """
     from PIL import Image
 
     n, c, h, w = images_NCHW.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     scale = max(1, _SHEET // (columns * max(h, w)))
     height, width = h * scale + _GAP, w * scale + _GAP

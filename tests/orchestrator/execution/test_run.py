@@ -50,6 +50,7 @@ def test_mlflow_holds_study_trials_and_ema_lengths(finished) -> None:
         history = client.get_metric_history(trial.info.run_id, "interim_fd_probe")
         assert sorted(m.step for m in history) == [128, 256]
         assert client.list_artifacts(trial.info.run_id, "samples")
+        assert [file.path for file in client.list_artifacts(trial.info.run_id, "sheets")] == ["sheets/ema_lengths.png"]
         kinds = {name.split("/")[0] for name in trial.data.metrics}
         assert {"loss", "loss_by_level", "grad_norm", "grad_cosine", "weight_rms", "activation_rms", "density"} <= kinds
     assert {"results.json", "results.csv", "report", "study.json", "small.yaml"} <= {f.path for f in client.list_artifacts(parent)}

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from orchestrator.records.definition import Definition, recall
-from orchestrator.records.folders import StudyFolder
+from orchestrator.records.folders import StudyFolder, TrialRecord
 from orchestrator.records.tracking import track_study
 from reports.load import load_study_results
 from reports.mlflow_client import may_pass, when_free
@@ -278,6 +278,18 @@ def test_runs_are_made_for_comparing_in_mlflows_own_pages(written: Written) -> N
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "ema_lengths.json", "type": "table"}]
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.name == "digits" and json.loads(data.dataset.profile)["images"] == 1797
+
+
+def test_runs_of_a_design_have_the_names_of_its_variants(tmp_path: Path, empty_database: bytes) -> None:
+    design = {"variants": {"base": {}, "wider": {"network.channels": 16, "network.mult": [1, 1]}}, "seeds": 2}
+    written = Written(tmp_path, empty_database, trials=0, space={}, search={}, design=design)
+    for number, planned in enumerate(written.definition.study.design_trials):
+        record = TrialRecord(number, planned.values, f"key{number}", f"variant{number}", started=1e9)
+        record.training = "failed"
+        written.folder.trial(number).write_record(record)
+    written.track()
+    assert sorted(run.info.run_name for run in written.runs("trial")) == ["base s0", "base s1", "wider s0", "wider s1"]
+    assert sorted(run.data.params["variant"] for run in written.runs("trial")) == ["base", "base", "wider", "wider"]
 
 
 def test_ema_lengths_are_runs_of_their_own_where_wanted(tmp_path: Path, empty_database: bytes) -> None:

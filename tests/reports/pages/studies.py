@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from reports.documents import flatten
-from reports.results import EmaPoint, StudyResults, TrialResult
+from reports.results import EmaPoint, Sheet, StudyResults, TrialResult
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 
@@ -81,7 +81,9 @@ def _trial(study: Study, number: int, status: str, values: dict[str, Any], level
         commit="c0ffee", reason=HOSTILE + "\nsecond line" if status in ("failed", "infeasible") else "", recipe=recipe, images=512,
         train_seconds=3.0, best=best.distance if best else None, sigma_rel=best.sigma_rel if best else None,
         curve=[(256, 3 * level), (512, 2 * level)] if status != "infeasible" else [], loss=[(256, 1.0), (512, math.nan)], ema=ema,
-        solver="robust", samples=_png() if done else None, run_id=f"run{number}", ended=1e9,
+        solver="robust", samples=_png() if done else None,
+        sheets=[Sheet("ema_lengths", [HOSTILE, "sigma_rel 0.08"], _png()), Sheet("nearest", ["generated", "real"])] if done else [],
+        run_id=f"run{number}", ended=1e9,
         optima=[optimum] if done else [], metrics=numbers if done else {}, provenance=[trained] if done else [],
     )
 
