@@ -50,6 +50,7 @@ def test_a_wrong_family_or_name_is_told(family: str, name: str, message: str, tm
     ("x * __import__('random').random()", "differ"),
     ("x.sum() * self.power", "shape (61,) became ()"),
     ("undefined", "NameError"),
+    ("exit(3)", "SystemExit: 3"),
     ("_.exp(_.exp(x))", "weights are finite"),
 ])
 def test_a_weighting_that_breaks_its_contract_is_told_how(formula: str, message: str, tmp_path: Path) -> None:

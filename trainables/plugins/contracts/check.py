@@ -60,5 +60,5 @@ def _problem(check: Check, subject: Any) -> Iterator[str]:
         check(subject)
     except Broken as error:
         yield f"{said}: {error}"
-    except Exception as error:  # whatever a method that is being written raises
+    except (Exception, SystemExit) as error:  # whatever a method that is being written raises
         yield f"{said}: {in_one_line(error)}"
