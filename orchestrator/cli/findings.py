@@ -85,7 +85,7 @@ def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="
            watch: Annotated[bool, typer.Option("--watch", help="write again whenever something is new, until the study ends")] = False,
            workdir: WorkdirOption = Path("runs"), tracking_uri: TrackingOption = None) -> None:
     """Write the report of a study, from its tracked results: a page, one per trial, and the data of every figure."""
-    from orchestrator.records.findings import tracking_address, write_all, write_folder
+    from orchestrator.records.findings import load_for_report, tracking_address, write_all, write_folder
     from reports.pages.study_page import write_page
 
     if (study is None) != all_ or (all_ and (single or watch)) or (single and watch):
@@ -97,7 +97,7 @@ def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="
             typer.echo(f"warning: {line}", err=True)
         typer.echo(page)
         return
-    loaded = _load(study, work, tracking_uri)
+    loaded = load_for_report(study, work, tracking_uri)
     if single:
         _warn(loaded)
         typer.echo(write_page(loaded, Path(f"{study}-report.html")))
@@ -107,8 +107,10 @@ def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="
     typer.echo(write_folder(loaded, work, tracking_address(work, tracking_uri)))
     while watch and loaded.status == "RUNNING":
         time.sleep(_SECONDS_BETWEEN_PAGES)
-        loaded = _load(study, work, tracking_uri)
+        loaded = load_for_report(study, work, tracking_uri)
         write_folder(loaded, work, tracking_address(work, tracking_uri))
+    if watch and loaded.status == "KILLED":
+        typer.echo(f"warning: study {study}: was stopped, and nobody runs it now; snrlab run goes on with it", err=True)
 
 
 @findings.command()

@@ -32,6 +32,15 @@ def load_results(study: str, work: WorkFolder, tracking_uri: str | None, samples
     return load_study_results(uri, study, samples, ended, recall(folder).id)
 
 
+def load_for_report(study: str, work: WorkFolder, tracking_uri: str | None) -> StudyResults:
+    """As `load_results`, but KILLED where MLflow has RUNNING and nobody runs the study: a process that was killed leaves no last word."""
+    loaded, folder = load_results(study, work, tracking_uri), work.study(study)
+    if loaded.status == "RUNNING" and folder.definition.exists() and not folder.is_held:
+        loaded = load_results(study, work, tracking_uri)  # it may have ended meanwhile
+        loaded.status = "KILLED" if loaded.status == "RUNNING" else loaded.status
+    return loaded
+
+
 def tracking_address(work: WorkFolder, tracking_uri: str | None) -> str:
     """Of MLflow, which has results of the folder; UserError where it has none."""
     if tracking_uri:
@@ -67,7 +76,7 @@ def write_all(work: WorkFolder, tracking_uri: str | None) -> tuple[Path, list[st
         write_index([], work.index)  # the studies' pages name it
     for name in study_names(uri):
         try:
-            loaded = load_results(name, work, tracking_uri)
+            loaded = load_for_report(name, work, tracking_uri)
         except UserError as error:
             lines.append(StudyLine(name, "", f"cannot be read: {error}"))
             wrong.append(str(error))
