@@ -28,7 +28,7 @@ def of_path(path: Path) -> dict[str, str]:
     text = _read(path)
     for name in _imports(text, f"{_ABOVE}.{path.stem}", package=False):
         relative, top = name.startswith(_ABOVE), name.removeprefix(_ABOVE).lstrip(".").partition(".")[0]
-        if relative or (_beside(path, top) and not _is_installed(top, path)):
+        if relative or (_beside(path, top) and not is_installed(top, path)):
             raise ConfigError(
                 f"plugins: {path}: imports {top or 'from its folder'}, and a plug-in of one file is that file alone. Put both into a "
                 f"folder with an __init__.py that imports the methods, write `from .{top or 'module'} import ...`, and name the folder"
@@ -124,7 +124,7 @@ def _beside(path: Path, top: str) -> bool:
     return bool(top) and ((path.parent / f"{top}.py").is_file() or (path.parent / top).is_dir())
 
 
-def _is_installed(top: str, path: Path) -> bool:
+def is_installed(top: str, path: Path) -> bool:
     """Whether an import would find something else than what lies beside the file."""
     if top in sys.stdlib_module_names or top in OURS:
         return True

@@ -35,6 +35,8 @@ def test_a_new_method_keeps_its_contract_and_has_a_test(family: str, tmp_path: P
 @pytest.mark.parametrize(("family", "name", "message"), [
     ("weigthing", "x", "Did you mean 'weighting'?"), ("weighting", "min_snr", "is one of snrlab's own"),
     ("weighting", "class", "'class' was given"),
+    ("weighting", "torch", "torch.py would stand before the installed module of that name: choose another, such as my_torch"),
+    ("data", "json", "json.py would stand before the installed module"), ("split", "trainables", "trainables.py would stand before"),
     ("weighting", "../x", "use small letters"), ("weighting", "", "use small letters"), ("importance_base", "x", "is no family"),
 ])
 def test_a_wrong_family_or_name_is_told(family: str, name: str, message: str, tmp_path: Path) -> None:
