@@ -15,6 +15,8 @@ from threading import RLock
 from types import ModuleType
 from typing import Any, get_args
 
+from pydantic import PydanticUndefinedAnnotation
+
 from trainables.errors import ConfigError, in_one_line
 from trainables.plugins import sources
 from trainables.plugins.registry import FAMILIES, Plugin, activate, family_of, kind_of, remember, word_of
@@ -161,7 +163,12 @@ def _methods(name: str, module: ModuleType, root: str) -> tuple[type, ...]:
 
 def _check_interface(name: str, cls: Any, interface: type) -> None:
     """ConfigError where a class cannot stand beside ours."""
-    field, what = cls.model_fields["kind"], f"plugins: {name}: {cls.__name__}"
+    what = f"plugins: {name}: {cls.__name__}"
+    try:
+        cls.model_rebuild(_types_namespace={})  # its annotations may name what its module defines below
+    except PydanticUndefinedAnnotation as error:
+        raise ConfigError(f"{what}: an annotation names {error.name}, which is not defined: define or import it") from None
+    field = cls.model_fields["kind"]
     if get_args(field.annotation) != (field.default,) or not isinstance(field.default, str) or not _KIND.fullmatch(field.default):
         raise ConfigError(f'{what}: its kind must be a fixed name of small letters, digits and underscores: kind: Literal["name"] = "name"')
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):

@@ -116,9 +116,17 @@ def test_a_broken_file_is_one_message(name: str, tmp_path: Path, monkeypatch: py
     ({"kind": "Bad Name"}, "its kind must be a fixed name of small letters"),
     ({"formula": "x\n    log_weigth = log_weight\n    del log_weight"}, "is a weighting, and does not define log_weight"),
     ({"formula": "x\n\nclass Other(Mine):\n    '''x'''"}, "Mine and Other are both the weighting 'mine': rename one"),
+    ({"formula": "x\n\n    gamma: Undefined = 1"}, "broken.py: Mine: an annotation names Undefined, which is not defined: define or"),
+    ({"imports": "del Literal"}, "Mine: an annotation names Literal, which is not defined"),
+    ({"formula": "x\n\n    other: what = 1"}, "Mine: an annotation names what, which is not defined"),
 ])
 def test_a_method_that_breaks_its_interface_is_one_message(change: dict[str, str], message: str, tmp_path: Path) -> None:
     _refused([str(weighting(tmp_path / "broken.py", **change))], message)
+
+
+def test_an_annotation_may_name_what_is_defined_below(tmp_path: Path) -> None:
+    path = weighting(tmp_path / "below.py", "below", "x\n\n    gamma: Later = 1\n\nLater = int")
+    assert make_recipe({"plugins": [str(path)], "weighting": {"kind": "below", "gamma": 2}}).weighting.gamma == 2
 
 
 def test_a_data_source_whose_images_would_be_kept_whatever_its_source_is_refused(tmp_path: Path) -> None:
