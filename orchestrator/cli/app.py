@@ -12,13 +12,13 @@ from rich.console import Console
 
 from orchestrator.cli.completion import studies_to_run
 from orchestrator.cli.findings import TrackingOption, conclude, findings
-from orchestrator.cli.operations import StudyName, WorkdirOption, operations
+from orchestrator.cli.operations import ANOTHER_FILE, StudyName, WorkdirOption, operations
 from orchestrator.cli.plugins import plugins
 from orchestrator.cli.secret_arguments import hide_secret_arguments
 from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line
-from trainables.files.storage import make_folder
+from trainables.files.storage import make_folder, writable
 from trainables.secrets import guard_output, print_error, redact
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -88,7 +88,8 @@ def schema(output: Annotated[Path | None, typer.Option(help="file to write (defa
 
     text = json.dumps(of_studies(plugin or ()), indent=1) + "\n"
     if output:
-        atomic.write_text(output, text)
+        with writable(output, ANOTHER_FILE):
+            atomic.write_text(output, text)
     else:
         typer.echo(text, nl=False)
 
@@ -144,7 +145,8 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
     from trainables.data.arrow_file import write_arrow
 
     data = source_of(source, on_bad).read()
-    write_arrow(data, output)
+    with writable(output, ANOTHER_FILE):
+        write_arrow(data, output)
     mean, std = data.statistics
     typer.echo(f"{output}: {len(data.images)} images {'x'.join(map(str, data.shape))}, {data.classes or 'no'} classes, "
                f"mean {mean.round(3).tolist()}, std {std.round(3).tolist()}, hash {data.key[:16]}")

@@ -11,6 +11,7 @@ from orchestrator.records.folders import StudyFolder, SweepRecord, TrialFolder
 from trainables.ema.profile import SIGMA_REL_MAX
 from trainables.ema.sweep_settings import parse_lengths
 from trainables.errors import UserError
+from trainables.files.storage import writable
 from trainables.recipe import Recipe, load_recipe
 
 BEST = "best"
@@ -21,7 +22,7 @@ def export_trial(folder: StudyFolder, number: int, sigma_rel: str, target: Path,
 
     `sigma_rel` is `best` (the lengths, the time and the guidance of the trial's own sweep), a length, or a length per group, separated by
     commas.  Of a trial that was stopped before its experts were trained, the base is written.
-    UserError where the trial, its sweep or its averages are missing, and where `target` exists.
+    UserError where the trial, its sweep or its averages are missing, and where `target` exists or cannot be written.
     """
     from trainables.export import export
 
@@ -43,7 +44,8 @@ def export_trial(folder: StudyFolder, number: int, sigma_rel: str, target: Path,
             recipe, images = _guided(recipe, best), int(best["images"])
     else:
         lengths = _given(sigma_rel)
-    return export(recipe, root, target, lengths if len(lengths) > 1 else lengths[0], images, cache), lengths
+    with writable(target, "name another folder with --output"):
+        return export(recipe, root, target, lengths if len(lengths) > 1 else lengths[0], images, cache), lengths
 
 
 def best_lengths(sweep: SweepRecord) -> tuple[float, ...]:

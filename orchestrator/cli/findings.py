@@ -17,11 +17,11 @@ import typer
 from rich.console import Console
 
 from orchestrator.cli.completion import studies_that_were_run
-from orchestrator.cli.operations import StudyName, WorkdirOption, name_of
+from orchestrator.cli.operations import ANOTHER_FILE, StudyName, WorkdirOption, name_of
 from orchestrator.cluster.addresses import without_password
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import ConfigError
-from trainables.files.storage import is_local
+from trainables.files.storage import is_local, writable
 
 if TYPE_CHECKING:
     from reports.results import StudyResults
@@ -54,7 +54,8 @@ def results(study: StudyName, workdir: WorkdirOption = Path("runs"),
     if output:
         from trainables.files import atomic
 
-        atomic.write_bytes(output, content)
+        with writable(output, ANOTHER_FILE):
+            atomic.write_bytes(output, content)
     else:
         sys.stdout.write(content.decode())
 
@@ -100,7 +101,9 @@ def report(study: Annotated[str | None, typer.Argument(parser=name_of, metavar="
     loaded = load_for_report(study, work, tracking_uri)
     if single:
         _warn(loaded)
-        typer.echo(write_page(loaded, Path(f"{study}-report.html")))
+        page = Path(f"{study}-report.html")
+        with writable(page, "move it away"):
+            typer.echo(write_page(loaded, page))
         return
     if not watch or loaded.status != "RUNNING":
         _warn(loaded)
@@ -145,7 +148,10 @@ def export(study: StudyName, trial: Annotated[int | None, typer.Option(help="num
 
     loaded = _load(study, work, tracking_uri, samples=False)
     _warn(loaded)
-    for file in export_study(loaded, output or Path(f"{study}-export"), latex, csv, svg):
+    target = output or Path(f"{study}-export")
+    with writable(target, "name another folder with --output"):
+        files = export_study(loaded, target, latex, csv, svg)
+    for file in files:
         typer.echo(file)
 
 

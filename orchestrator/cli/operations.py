@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.records.store import Store
 
 operations = typer.Typer()
+ANOTHER_FILE = "name another file with --output"
 
 
 def name_of(study: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,7 @@ from reports.pages.study_page import write_page
 from reports.results import StudyResults
 from reports.tables import render, rows, summary_lines
 from trainables.errors import UserError
+from trainables.files.storage import writable
 
 _TABLE = "results.json"
 
@@ -66,24 +68,31 @@ def write_folder(results: StudyResults, work: WorkFolder, uri: str) -> Path:
     """Write the report's folder; returns its first page."""
     first = work.study(results.name).report
     server = without_password(uri).rstrip("/") if uri.startswith("http") else ""
-    return write_report(results, first.parent, server, "../../index.html" if work.index.exists() else "")
+    with writable(first.parent, "move it away"):
+        return write_report(results, first.parent, server, "../../index.html" if work.index.exists() else "")
 
 
 def write_all(work: WorkFolder, tracking_uri: str | None) -> tuple[Path, list[str]]:
     """Write the report of every study that MLflow has, and a page of all of them; that page, and what is wrong with some of them."""
     uri, lines, wrong = tracking_address(work, tracking_uri), [], []
     if not work.index.exists():
-        write_index([], work.index)  # the studies' pages name it
+        _write_index([], work)  # the studies' pages name it
     for name in study_names(uri):
         try:
             loaded = load_for_report(name, work, tracking_uri)
+            page = write_folder(loaded, work, uri)
         except UserError as error:
-            lines.append(StudyLine(name, "", f"cannot be read: {error}"))
+            lines.append(StudyLine(name, "", f"cannot be shown: {error}"))
             wrong.append(str(error))
             continue
-        lines.append(line_of(loaded, str(write_folder(loaded, work, uri).relative_to(work.root))))
+        lines.append(line_of(loaded, str(page.relative_to(work.root))))
         wrong += loaded.warnings
-    return write_index(lines, work.index), wrong
+    return _write_index(lines, work), wrong
+
+
+def _write_index(lines: Sequence[StudyLine], work: WorkFolder) -> Path:
+    with writable(work.index, "move it away"):
+        return write_index(lines, work.index)
 
 
 def attach(results: StudyResults, uri: str) -> None:

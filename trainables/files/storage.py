@@ -45,6 +45,28 @@ def trouble(error: BaseException) -> str:
     return f"the storage cannot be reached: {in_one_line(error)}" if client else ""
 
 
+@contextmanager
+def writable(path: Path, remedy: str) -> Iterator[None]:
+    """UserError, with the reason and the remedy, where what is written meanwhile to a file, or below a folder, cannot be."""
+    try:
+        yield
+    except Exception as error:
+        if not (reason := _in_the_way(error, path) or trouble(error)):
+            raise
+        raise UserError(f"{path}: cannot be written ({reason}); {remedy}") from None
+
+
+def _in_the_way(error: BaseException, path: Path) -> str:
+    """What lies where something is to be written; empty for any other error."""
+    if not isinstance(error, IsADirectoryError | FileExistsError | NotADirectoryError):
+        return ""
+    there = Path(error.filename2 or error.filename or path)
+    if isinstance(error, IsADirectoryError):
+        return f"{there} is a folder, and a file is needed"
+    file = next((part for part in (there, *there.parents) if part.is_file()), there)
+    return f"{file} is a file, and a folder is needed"
+
+
 def make_folder(path: Path) -> None:
     """Make a folder with those above it; FileNotFoundError for a bucket that is not there."""
     if is_local(path):

@@ -78,6 +78,8 @@ def test_the_best_length_is_exported_with_its_guidance_and_the_readme_runs(tmp_p
     assert not (tmp_path / "other").exists()
     export_trial(folder, 0, "0.1", tmp_path / "given", cache)
     assert document.read(tmp_path / "given" / "model.json", "")["sigma_rels"] == [0.1]
+    with pytest.raises(UserError, match=r"model.json is a file, and a folder is needed\); name another folder with --output"):
+        export_trial(folder, 0, "0.1", tmp_path / "given" / "model.json" / "x", cache)
 
 
 CHOICES = [{"how": "joint", "sigma_rels": [0.05, 0.1], "distance": 4.0}, {"how": "common", "sigma_rels": [0.05, 0.05], "distance": 6.0},

@@ -20,7 +20,7 @@ from tests.reports.pages.studies import HOSTILE, a_design, a_search
 def site(tmp_path_factory) -> Path:
     """The index of two studies, and their reports."""
     root = tmp_path_factory.mktemp("site")
-    lines = [StudyLine("broken", HOSTILE, "cannot be read: " + HOSTILE)]
+    lines = [StudyLine("broken", HOSTILE, "cannot be shown: " + HOSTILE)]
     for results in (a_search(), a_design()):
         page = write_report(results, root / results.name / "report", "", "../../index.html")
         lines.append(line_of(results, str(page.relative_to(root))))
