@@ -93,9 +93,13 @@ def parse_lengths(text: str) -> tuple[float, ...]:
     """EMA lengths as `0.05`, `0.03,0.08,0.2` or `LOW:HIGH:COUNT` (evenly spaced in log sigma_rel)."""
     try:
         if ":" in text:
-            low, high, count = text.split(":")
-            ratio = (float(high) / float(low)) ** (1 / max(int(count) - 1, 1))
-            return tuple(round(float(low) * ratio**i, 12) for i in range(int(count)))
+            first, last, points = text.split(":")
+            low, high, count = float(first), float(last), int(points)
+            if min(low, high) < 0 or count < 1:
+                raise ValueError
+            ratio = (high / low) ** (1 / max(count - 1, 1))
+            return tuple(round(low * ratio**i, 12) for i in range(count))
         return tuple(float(part) for part in text.split(","))
     except (ValueError, ZeroDivisionError):
-        raise ConfigError(f"sigma_rel '{text}': is not understood; use 0.05, 0.03,0.08,0.2 or 0.02:0.25:24 (LOW:HIGH:COUNT)") from None
+        forms = "0.05, 0.03,0.08,0.2 or 0.02:0.25:24 (LOW:HIGH:COUNT, above 0, one length at least)"
+        raise ConfigError(f"sigma_rel '{text}': is not understood; use {forms}") from None
