@@ -70,7 +70,8 @@ def _tabular(columns: list[str], cells: list[list[str]], caption: str, name: str
     yield rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}"
     yield r"\toprule"
     for row, after in ((columns, [r"\midrule"]), *((row, []) for row in cells)):
-        yield " & ".join(map(latex_text, row)) + r" \\"
+        line = " & ".join(map(latex_text, row))
+        yield ("{}" if line.lstrip().startswith(("[", "*")) else "") + line + r" \\"  # else an argument of the \\ before
         yield from after
     yield r"\bottomrule"
     yield r"\end{tabular}"

@@ -41,6 +41,16 @@ def test_tables_are_latex_whatever_names_say(results, tmp_path: Path) -> None:
         subprocess.run([latex, "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
 
 
+def test_no_row_is_taken_for_an_argument_of_the_end_of_the_row_before() -> None:
+    results = a_design()
+    names = dict(zip(results.definition["design"]["variants"], ("[2ex] base", "*", " [a]"), strict=True))
+    results.definition["design"] |= {"variants": {names[name]: c for name, c in results.definition["design"]["variants"].items()},
+                                     "baseline": "[2ex] base"}
+    table = latex_table(StudyPage(results))
+    assert "{}[2ex] base &" in table and "{}* &" in table and "{} [a] &" in table
+    assert not re.search(r"\\(\\|midrule)\s*[\[*]", table)
+
+
 def test_special_characters_are_themselves() -> None:
     assert latex_text(r"a_b & 5 % {x} \ ~ ^ $1 #") == (
         r"a\_b \& 5 \% \{x\} \textbackslash{} \textasciitilde{} \textasciicircum{} \$1 \#")
