@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import abc
 import itertools
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from search_spaces.fractions import fraction, generators_of
 from trainables.method import Method, one_of
 from trainables.recipe import FAMILIES
 
 Changes = dict[str, Any]  # of the base recipe: dotted paths or nested settings
-Named = Annotated[dict[str, Changes], Field(min_length=1)]
+_LONGEST_NAME = 100
+
+
+def _fit_for_a_table(named: dict[str, Changes]) -> dict[str, Changes]:
+    for name in named:
+        if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"{reprlib.repr(name)} was given as a name: use 1 to {_LONGEST_NAME} characters in one line")
+    return named
+
+
+Named = Annotated[dict[str, Changes], Field(min_length=1), AfterValidator(_fit_for_a_table)]
 Family = Literal["baseline", "pairs", "ladder"]
 
 

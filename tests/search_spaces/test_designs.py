@@ -98,6 +98,10 @@ def test_files_of_variants_are_those_of_the_folder_in_which_the_study_was_loaded
     ({"variants": VARIANTS, "smallest_effect": 2}, {}, ["smallest_effect"]),
     ({"variants": VARIANTS, "seeds": 5, "looks": [4, 3]}, {}, ["looks: [4, 3]", "rising numbers below 5"]),
     ({"variants": VARIANTS, "seeds": 5, "looks": [3, 5]}, {}, ["looks: [3, 5]"]),
+    ({"variants": {"a": {}, "two\nlines": {}}}, {}, ["design.variants: 'two\\nlines' was given as a name: use 1 to 100 characters"]),
+    ({"rows": {"a": {}, "\x1b[31mred": {}}}, {}, ["design.rows: '\\x1b[31mred' was given"]),
+    ({"components": {"a": {}, " ": {}}}, {}, ["design.components: ' ' was given"]),
+    ({"variants": {"a": {}, "x" * 101: {}}}, {}, ["design.variants: 'xxx", "xxx' was given as a name"]),
     ({"kind": "latin_square"}, {}, ["latin_square", "factorial"]),
 ])
 def test_what_is_no_design_is_explained(design: dict, fields: dict, words: list[str]) -> None:
@@ -105,3 +109,8 @@ def test_what_is_no_design_is_explained(design: dict, fields: dict, words: list[
         study_of(design, **fields)
     for word in words:
         assert word in str(error.value)
+    assert all(len(line) < 400 and line.isprintable() for line in str(error.value).splitlines())
+
+
+def test_names_may_be_long_and_in_any_script() -> None:
+    study_of({"variants": {"a": {}, "é – 日本 \N{BUG} " + "x" * 90: {"weighting": "snr"}}})
