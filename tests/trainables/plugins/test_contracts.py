@@ -94,6 +94,17 @@ def test_what_each_contract_notices(family: str, old: str, new: str, message: st
     assert report.problems and message in str(report), str(report)
 
 
+def test_all_that_is_wrong_is_told_together(tmp_path: Path) -> None:
+    path = weighting(tmp_path / "bad.py", "bad", "x / 0 * self.power")
+    text = path.read_text().replace('"""w = SNR^power."""', "").replace(', description="power of the SNR"', "")
+    path.write_text(text.replace("high=1.0", "high=9.0"))
+    report, = check_plugin(str(path))
+    for message in ("there is no docstring", "no description of power", "is in its range and refused", "not finite"):
+        assert message in str(report), message
+    checks = [problem.partition(": ")[0] for problem in report.problems]
+    assert len(checks) == len(set(checks)), "each check says once what it has found"
+
+
 def test_the_outside_package_keeps_every_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(installed(tmp_path / "site", tmp_path / "scratch")))
     reports = check_plugin("lab_methods.methods")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from trainables.errors import in_one_line
@@ -42,15 +43,17 @@ def check_plugin(name: str) -> list[Report]:
 
 
 def _report(cls: Any, plugin: Plugin) -> Report:
-    of_class, interface = settings.of_class(cls, plugin), family_of(cls)
+    interface = family_of(cls)
     contract = CONTRACTS[interface] if interface else ()
-    problems = [problem for check in of_class for problem in _problem(check, cls)]
-    if not problems:
+    of_class = {check: list(_problem(check, cls)) for check in settings.of_class(cls, plugin)}
+    problems = list(chain(*of_class.values()))
+    if not of_class[settings.has_defaults]:
         made = settings.example(cls)
-        problems = [problem for check in (*settings.CHECKS, *contract) for problem in _problem(check, made)]
-    if not problems and interface in formulas.CONTRACTS:  # of which a mistake may hide at the defaults
-        edges = list(settings.at_edges(cls))
-        problems = [f"{where}{problem}" for where, made in edges for check in contract for problem in _problem(check, made)]
+        found = [problem for check in (*settings.CHECKS, *contract) for problem in _problem(check, made)]
+        if not found and not of_class[settings.has_valid_ranges] and interface in formulas.CONTRACTS:
+            edges = settings.at_edges(cls)  # a mistake in a formula may hide at the defaults
+            found = [f"{where}{problem}" for where, made in edges for check in contract for problem in _problem(check, made)]
+        problems += found
     return Report(word_of(cls), kind_of(cls), len(of_class) + len(settings.CHECKS) + len(contract), tuple(problems))
 
 

@@ -53,9 +53,12 @@ def of_class(cls: Any, plugin: Plugin) -> tuple[Any, ...]:
 
 def is_described(cls: Any) -> None:
     """the class has a docstring, and each field a description"""
-    require((cls.__doc__ or "").strip(), "there is no docstring; its first paragraph is what the reference says of it")
-    missing = [name for name, field in cls.model_fields.items() if name != "kind" and not field.description]
-    require(not missing, f"no description of {', '.join(missing)}: give Field(..., description=...)")
+    undescribed = [name for name, field in cls.model_fields.items() if name != "kind" and not field.description]
+    missing = [
+        *([] if (cls.__doc__ or "").strip() else ["there is no docstring; its first paragraph is what the reference says of it"]),
+        *([f"no description of {', '.join(undescribed)}: give Field(..., description=...)"] if undescribed else []),
+    ]
+    require(not missing, ", and ".join(missing))
 
 
 def has_defaults(cls: Any) -> None:
