@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from functools import cached_property, reduce
 from importlib import resources
@@ -23,6 +22,7 @@ from search_spaces.published import Published
 from search_spaces.scales import at_scale
 from search_spaces.search import SAMPLERS, STOPPINGS, Grid, Objective, Search
 from search_spaces.space import Space, searched_methods
+from search_spaces.study_name import study_name
 from search_spaces.versions import up_to_date
 from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, did_you_mean
@@ -85,9 +85,7 @@ class Study(Settings):
     @field_validator("name")
     @classmethod
     def _fit_for_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise ValueError("use letters, digits, '.', '_' and '-' only, at most 100, starting with a letter or digit")
-        return name
+        return study_name(name)
 
     @model_validator(mode="after")
     def _learns_from_others(self) -> Study:

@@ -13,6 +13,7 @@ from rich.live import Live
 
 from orchestrator.cli.completion import studies_that_were_run
 from orchestrator.records.folders import WorkFolder
+from search_spaces.study_name import study_name
 from trainables.errors import UserError
 from trainables.files.storage import place
 from trainables.files.yaml_file import load_mapping
@@ -25,14 +26,17 @@ ANOTHER_FILE = "name another file with --output"
 
 
 def name_of(study: str) -> str:
-    """A study's name: as given, or as the file says where the path of one was given."""
-    path = Path(study)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
-        return study
-    name = load_mapping(path, "study").get("name")
-    if not isinstance(name, str):
-        raise UserError(f"study {path}: gives no name")
-    return name
+    """A study's name: as given, or as the file says where the path of one was given; UserError where it can be none."""
+    path, what, name = Path(study), f"study {study!r}: is neither a study file nor the name of a study", study
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        written = load_mapping(path, "study").get("name")
+        if not isinstance(written, str):
+            raise UserError(f"study {path}: gives no name")
+        what, name = f"study {path}: name {written!r}", written
+    try:
+        return study_name(name)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from None
 
 
 StudyName = Annotated[str, typer.Argument(parser=name_of, metavar="STUDY", autocompletion=studies_that_were_run,

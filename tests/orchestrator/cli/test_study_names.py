@@ -25,6 +25,21 @@ def test_a_path_stands_for_the_name_in_the_file(tmp_path: Path, monkeypatch: pyt
         name_of("nameless.yaml")
 
 
+@pytest.mark.parametrize("given", ["", "plug/", ".", "../s1", "/", "s 1", "x" * 101, "a\nb", "s1.yaml/", "./gone.yaml"])
+def test_what_can_be_no_name_is_refused(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plug").mkdir()
+    for command in (["status"], ["report"], ["compare", "first"], ["ui"]):
+        shown = CliRunner().invoke(app, [*command, given])
+        assert isinstance(shown.exception, UserError), shown.output
+        message = str(shown.exception)
+        assert "is neither a study file nor the name of a study: use letters, digits, '.', '_' and '-' only" in message
+        assert message.isprintable() and not Path("runs").exists()
+    Path("odd.yaml").write_text("name: a/b\n")
+    with pytest.raises(UserError, match=r"study odd.yaml: name 'a/b': use letters"):
+        name_of("odd.yaml")
+
+
 @pytest.mark.parametrize("command", [["status"], ["logs", "0"], ["cancel"]])
 def test_commands_take_the_path_of_a_file(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
