@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -117,7 +118,8 @@ def _from_module(name: str) -> Plugin:
 def _loaded(name: str, module: str, root: str, label: str, files: Mapping[str, str]) -> Plugin:
     before = set(sys.modules)
     try:
-        imported = importlib.import_module(module)
+        with redirect_stdout(sys.stderr):  # standard output is the command's own: `snrlab schema` writes JSON there
+            imported = importlib.import_module(module)
         plugin = Plugin(name, root, label, files, _methods(name, imported, root))
     except ConfigError:
         _forget(root, before)

@@ -124,6 +124,11 @@ def test_a_method_that_breaks_its_interface_is_one_message(change: dict[str, str
     _refused([str(weighting(tmp_path / "broken.py", **change))], message)
 
 
+def test_what_a_plug_in_prints_as_it_is_imported_is_no_output_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_recipe({"plugins": [str(weighting(tmp_path / "loud.py", "loud", imports="print('I am here')"))], "weighting": "loud"})
+    assert capsys.readouterr() == ("", "I am here\n")
+
+
 def test_an_annotation_may_name_what_is_defined_below(tmp_path: Path) -> None:
     path = weighting(tmp_path / "below.py", "below", "x\n\n    gamma: Later = 1\n\nLater = int")
     assert make_recipe({"plugins": [str(path)], "weighting": {"kind": "below", "gamma": 2}}).weighting.gamma == 2
