@@ -107,6 +107,8 @@ def _from_module(name: str) -> Plugin:
     root, sent = name.partition(".")[0], _SENT.get(name)
     if root in sources.OURS:
         raise ConfigError(f"plugins: {name}: is not a plug-in: its methods are known, or it has none; leave it out")
+    if root in sys.stdlib_module_names:
+        raise ConfigError(f"plugins: {name}: belongs to Python and brings no method; name a module of your own")
     files = sent or sources.of_module(name)
     if sent and not sources.same_installed(sent, root):
         if root in sys.modules:

@@ -148,8 +148,9 @@ def test_two_plug_ins_of_one_study_with_one_name_are_refused(tmp_path: Path) -> 
     ("./none.py", "cannot be read (No such file or directory)"), ("no_such_module", "is no installed module"),
     ("torch-x", "is no module"),
     ("", "must be a module"), ("a\0/b.py", "must be a module"), ("trainables.recipe", "is not a plug-in"), ("./my-file.py", "my_file.py"),
-    ("./nowhere", "cannot be read"), ("os.path", "is no installed module with Python source"), ("tomllib", "brings no method"),
-    ("x.y.z", "is no installed module"),
+    ("./nowhere", "cannot be read"), ("x.y.z", "is no installed module"), ("yaml", "brings no method"),
+    ("_cffi_backend", "is no installed module with Python source"),
+    *((name, f"{name}: belongs to Python and brings no method; name a module of your own") for name in ("os", "os.path", "json", "sys")),
 ])
 def test_a_wrong_name_is_one_message(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weighting(tmp_path / "my-file.py")
