@@ -28,7 +28,7 @@ from trainables.ema.sweep_settings import Sweep
 from trainables.errors import ConfigError, did_you_mean
 from trainables.explanations import explain
 from trainables.files.yaml_file import load_mapping
-from trainables.method import Method, Settings
+from trainables.method import Method, Settings, methods_in
 from trainables.plugins.entry_points import installed_in_use
 from trainables.plugins.packing import with_named_plugins, with_sources, without_sources
 from trainables.recipe import Recipe, make_recipe
@@ -187,6 +187,13 @@ class Study(Settings):
         """Every trial that the study may have."""
         device = "cuda" if self.compute.gpus_per_worker else "cpu"
         return Combinations(self.space, self.base, self.compute.workers, self.grid_points, device)
+
+    @property
+    def methods(self) -> list[type[Method]]:
+        """The classes of the methods that its trials may use, each once."""
+        variants = {trial.variant: trial.values for trial in self.design_trials}
+        recipes = [self.base_recipe, *map(self.recipe, variants.values())]
+        return list(dict.fromkeys([*(cls for recipe in recipes for cls in methods_in(recipe)), *searched_methods(self.space)]))
 
     def range_of(self, path: str) -> tuple[int, int]:
         """Lowest and highest value of a whole number of the recipe in this study: `study.range_of("duration.images")`."""

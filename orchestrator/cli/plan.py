@@ -18,8 +18,12 @@ from trainables.training.passes import FORWARD_AND_BACKWARD
 
 
 def describe(study: Study, work: WorkFolder) -> str:
-    """A page of text; a ConfigError where the network does not fit the data."""
+    """A page of text; a ConfigError where the network does not fit the data, or a plug-in's method cannot be called."""
     recipe = study.base_recipe
+    if study.plugins:
+        from trainables.plugins.contracts.check import try_out  # loads torch
+
+        try_out(study.methods)
     parameters, seconds_per_image = _measure(recipe)
     evaluation, trials = recipe.evaluation, study.trials_wanted
     lengths, batches = study.range_of("duration.images"), study.range_of("duration.batch_size")

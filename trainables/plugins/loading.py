@@ -128,7 +128,7 @@ def _loaded(name: str, module: str, root: str, label: str, files: Mapping[str, s
         raise
     except (Exception, SystemExit) as error:
         _forget(root, before)
-        raise ConfigError(f"plugins: {name}: cannot be imported: {in_one_line(error)}{_where(error, root, label)}") from None
+        raise ConfigError(f"plugins: {name}: cannot be imported: {in_one_line(error)}{line_of(error, root, label)}") from None
     remember(plugin)
     return plugin
 
@@ -139,8 +139,8 @@ def _forget(root: str, before: set[str]) -> None:
             del sys.modules[module]
 
 
-def _where(error: BaseException, root: str, label: str) -> str:
-    """The plug-in's own line that failed."""
+def line_of(error: BaseException, root: str, label: str) -> str:
+    """The line of a plug-in itself that failed, in brackets; empty where none of its lines did."""
     lines = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_globals.get("__name__", "").partition(".")[0] == root]
     numbers = [(frame.f_globals.get("__file__", label), frame.f_lineno) for frame in lines]
     return f" (line {numbers[-1][1]} of {numbers[-1][0]})" if numbers else ""

@@ -13,6 +13,7 @@ from orchestrator.cli.utilisation import lengths_under_stopping, order_lines, ut
 from orchestrator.records.folders import WorkFolder
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
+from tests.trainables.plugins.written import weighting
 from trainables.errors import ConfigError
 
 
@@ -136,3 +137,28 @@ def test_a_plan_has_the_seeds_and_the_stages_of_a_search() -> None:
     assert "5 proposals x 3 seeds, hopeless ones on fewer" in text and "at most 31 x 256 images" in text
     assert "ablate      around the winner, leave_one_out, 2 seeds: at most 4 trials" in text
     assert "confirm     the best 2 and the base on 4 fresh seeds and on fresh latents: at most 12 trials" in text
+
+
+IN_USE: dict[str, dict[str, Any]] = {
+    "base": {"base": tiny_fields(weighting="bad"), "space": {"seed": [0, 1]}},
+    "searched": {"base": tiny_fields(), "space": {"weighting.kind": ["edm", "bad"]}},
+    "varied": {"base": tiny_fields(), "design": {"variants": {"a": {}, "b": {"weighting": "bad"}}, "seeds": 2}},
+}
+
+
+@pytest.mark.parametrize("fields", IN_USE.values(), ids=IN_USE)
+@pytest.mark.parametrize(("formula", "reason"), [("undefined", "NameError: name 'undefined' is not defined"), ("exit(3)", "SystemExit: 3")])
+def test_a_method_of_a_plug_in_that_cannot_be_called_is_no_plan(formula: str, reason: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    path = weighting(tmp_path / "bad.py", "bad", formula)
+    found = make_study({"name": "s", "plugins": [str(path)], **fields})
+    with pytest.raises(ConfigError) as caught:
+        describe(found, WorkFolder(tmp_path))
+    said = f"plugins: {path}: weighting 'bad' fails when it is called: {reason} (line 17 of {path}); snrlab check-plugin says more"
+    assert str(caught.value) == said
+
+
+def test_what_a_plug_in_does_wrong_without_an_error_or_unused_is_left_to_its_own_check(tmp_path: Path) -> None:
+    formulas = {"odd": "x / 0 * self.power", "bad": "undefined"}
+    paths = [str(weighting(tmp_path / f"{kind}.py", kind, formula)) for kind, formula in formulas.items()]
+    found = make_study({"name": "s", "plugins": paths, "base": tiny_fields(weighting="odd"), "space": {"seed": [0, 1]}})
+    assert "study       s: " in describe(found, WorkFolder(tmp_path))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from trainables.errors import in_one_line
+from trainables.errors import ConfigError, in_one_line
 from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, sample_metrics, settings
 from trainables.plugins.contracts.requirement import Broken, Check, Contracts
-from trainables.plugins.loading import load, named, use
-from trainables.plugins.registry import Plugin, family_of, kind_of, word_of
+from trainables.plugins.loading import line_of, load, named, use
+from trainables.plugins.registry import Plugin, family_of, kind_of, plugin_of, word_of
 
 CONTRACTS: Contracts = {
     **formulas.CONTRACTS, **draws.CONTRACTS, **networks.CONTRACTS, **images.CONTRACTS, **optimisers.CONTRACTS, **experts.CONTRACTS,
     **sample_metrics.CONTRACTS,
 }
+_CHEAP: Contracts = {**formulas.CONTRACTS, **draws.CONTRACTS}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,28 @@ def check_plugin(name: str) -> list[Report]:
     use([name])
     plugin = load(name)
     return [_report(cls, plugin) for cls in plugin.methods]
+
+
+def try_out(classes: Iterable[type]) -> None:
+    """Call the methods of plug-ins among these as contracts do that cost next to nothing; ConfigError where one raises an error.
+
+    What they do wrong otherwise is left to `check_plugin`.
+    """
+    for cls in classes:
+        if (plugin := plugin_of(cls)) and not any(_problem(settings.has_defaults, cls)):
+            _try_out(cls, plugin)
+
+
+def _try_out(cls: Any, plugin: Plugin) -> None:
+    for check in _CHEAP.get(family_of(cls) or cls, ()):
+        try:
+            check(settings.example(cls))
+        except Broken:
+            continue
+        except (Exception, SystemExit) as error:
+            why = f"{in_one_line(error)}{line_of(error, plugin.root, plugin.label)}"
+            what = f"{word_of(cls)} '{kind_of(cls)}' fails when it is called"
+            raise ConfigError(f"plugins: {plugin.name}: {what}: {why}; snrlab check-plugin says more") from None
 
 
 def _report(cls: Any, plugin: Plugin) -> Report:
