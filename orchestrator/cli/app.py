@@ -19,6 +19,7 @@ from orchestrator.cluster.ray_cluster import RayLost, cluster_not_used
 from orchestrator.records.folders import WorkFolder
 from trainables.errors import UserError, in_one_line
 from trainables.files.storage import make_folder, writable
+from trainables.plugins.faults import fault_of_plugin
 from trainables.secrets import guard_output, print_error, redact
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -153,7 +154,7 @@ def data_import(source: Annotated[str, typer.Argument(help="Parquet file or fold
 
 
 def main() -> None:
-    """Entry point: user errors become one message and exit code 2, an interruption 130, anything else 1."""
+    """Entry point: user errors, and those of plug-ins, become one message and exit code 2, an interruption 130, anything else 1."""
     guard_output()
     hide_secret_arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # not by way of SIGINT, which shells make background jobs ignore
@@ -163,6 +164,9 @@ def main() -> None:
         print(f"snrlab: {redact(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
     except Exception as error:  # Typer's own handler would print it as it is
+        if fault := fault_of_plugin(error):
+            print(f"snrlab: {redact(fault)}; snrlab check-plugin says more", file=sys.stderr)
+            sys.exit(2)
         print_error(error)
         sys.exit(1)
 

@@ -7,7 +7,6 @@ import importlib
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cache
@@ -20,6 +19,7 @@ from pydantic import PydanticUndefinedAnnotation
 
 from trainables.errors import ConfigError, in_one_line
 from trainables.plugins import sources
+from trainables.plugins.faults import line_of
 from trainables.plugins.registry import FAMILIES, Plugin, activate, family_of, kind_of, remember, word_of
 from trainables.plugins.text_finder import TextFinder
 
@@ -137,13 +137,6 @@ def _forget(root: str, before: set[str]) -> None:
     for module in set(sys.modules) - before:
         if module == root or module.startswith(f"{root}."):
             del sys.modules[module]
-
-
-def line_of(error: BaseException, root: str, label: str) -> str:
-    """The line of a plug-in itself that failed, in brackets; empty where none of its lines did."""
-    lines = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_globals.get("__name__", "").partition(".")[0] == root]
-    numbers = [(frame.f_globals.get("__file__", label), frame.f_lineno) for frame in lines]
-    return f" (line {numbers[-1][1]} of {numbers[-1][0]})" if numbers else ""
 
 
 def _methods(name: str, module: ModuleType, root: str) -> tuple[type, ...]:

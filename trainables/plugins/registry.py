@@ -74,12 +74,17 @@ def word_of(cls: type) -> str:
 
 def plugin_of(cls: type) -> Plugin | None:
     """The plug-in that a class is from; None for ours."""
-    return _BY_ROOT.get(cls.__module__.partition(".")[0])
+    return plugin_with(cls.__module__)
+
+
+def plugin_with(module: str) -> Plugin | None:
+    """The plug-in that a module is from; None for ours."""
+    return _BY_ROOT.get(module.partition(".")[0])
 
 
 def file_of(module: str) -> tuple[str, str] | None:
     """(file, source) of a module of a plug-in; None where it is none."""
-    plugin = _BY_ROOT.get(module.partition(".")[0])
+    plugin = plugin_with(module)
     return module_file(plugin.files, plugin.label, module) if plugin else None
 
 

@@ -13,8 +13,10 @@ from orchestrator.cli.utilisation import lengths_under_stopping, order_lines, ut
 from orchestrator.records.folders import WorkFolder
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
+from tests.studies import snrlab
 from tests.trainables.plugins.written import weighting
 from trainables.errors import ConfigError
+from trainables.plugins.new import new_method
 
 
 def study(space: dict[str, Any], **parts: Any) -> Study:
@@ -162,3 +164,14 @@ def test_what_a_plug_in_does_wrong_without_an_error_or_unused_is_left_to_its_own
     paths = [str(weighting(tmp_path / f"{kind}.py", kind, formula)) for kind, formula in formulas.items()]
     found = make_study({"name": "s", "plugins": paths, "base": tiny_fields(weighting="odd"), "space": {"seed": [0, 1]}})
     assert "study       s: " in describe(found, WorkFolder(tmp_path))
+
+
+def test_an_error_of_a_plug_in_s_own_code_is_one_message(tmp_path: Path) -> None:
+    source, _ = new_method("data", "lost", tmp_path)
+    text = source.read_text().replace("default_rng(0)", "default_rng('zero')")
+    source.write_text(text)
+    (tmp_path / "s.yaml").write_text("{name: s, plugins: [./lost.py], base: {data: lost}, space: {seed: [0, 1]}}")
+    line = next(number for number, line in enumerate(text.splitlines(), 1) if "default_rng('zero')" in line)
+    found = snrlab("plan", "s.yaml", cwd=tmp_path)
+    assert found.returncode == 2 and len(found.stderr.splitlines()) == 1, found.stderr
+    assert found.stderr.startswith(f"snrlab: plugins: {source}: ") and f"(line {line} of {source}); snrlab check-plugin" in found.stderr

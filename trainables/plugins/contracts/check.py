@@ -10,7 +10,8 @@ from typing import Any
 from trainables.errors import ConfigError, in_one_line
 from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, sample_metrics, settings
 from trainables.plugins.contracts.requirement import Broken, Check, Contracts
-from trainables.plugins.loading import line_of, load, named, use
+from trainables.plugins.faults import line_of
+from trainables.plugins.loading import load, named, use
 from trainables.plugins.registry import Plugin, family_of, kind_of, plugin_of, word_of
 
 CONTRACTS: Contracts = {
