@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.trainables.plugins.written import installed, weighting
 from trainables.errors import ConfigError
-from trainables.plugins.contracts.check import CONTRACTS, check_plugin
+from trainables.plugins.contracts.check import CONTRACTS, check_plugin, try_out
+from trainables.plugins.loading import load
 from trainables.plugins.new import new_method
 from trainables.plugins.registry import FAMILIES
 from trainables.recipe import FAMILIES as RECIPES
@@ -92,6 +94,20 @@ def test_what_each_contract_notices(family: str, old: str, new: str, message: st
     source.write_text(text.replace(old, new))
     report, = check_plugin(str(source))
     assert report.problems and message in str(report), str(report)
+
+
+@pytest.mark.parametrize("family", sorted({*NEW} - {"data", "features", "network", "optimiser"}))
+def test_a_method_that_raises_an_error_is_noticed_at_little_cost(family: str, tmp_path: Path) -> None:
+    source, _ = new_method(family, "fails", tmp_path)
+    method, = load(str(source)).methods
+    try_out([method])
+    calm = source.read_text()
+    (tmp_path / "other").mkdir()
+    source = tmp_path / "other/fails.py"
+    source.write_text(re.sub(r"(\n    def [^\n]*:\n)", r"\1        raise RuntimeError('no')\n", calm))
+    method, = load(str(source)).methods
+    with pytest.raises(ConfigError, match=r"'fails' fails when it is called: RuntimeError: no \(line \d+ of .*fails\.py\)"):
+        try_out([method])
 
 
 def test_all_that_is_wrong_is_told_together(tmp_path: Path) -> None:

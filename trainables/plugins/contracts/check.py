@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from trainables.data.source import DataSource
 from trainables.errors import ConfigError, in_one_line
+from trainables.metrics.features import Features
+from trainables.networks.network import Network
+from trainables.optimisers.optimiser import Optimiser
 from trainables.plugins.contracts import draws, experts, formulas, images, networks, optimisers, sample_metrics, settings
 from trainables.plugins.contracts.requirement import Broken, Check, Contracts
 from trainables.plugins.faults import line_of
@@ -18,7 +22,7 @@ CONTRACTS: Contracts = {
     **formulas.CONTRACTS, **draws.CONTRACTS, **networks.CONTRACTS, **images.CONTRACTS, **optimisers.CONTRACTS, **experts.CONTRACTS,
     **sample_metrics.CONTRACTS,
 }
-_CHEAP: Contracts = {**formulas.CONTRACTS, **draws.CONTRACTS}
+_COSTLY = (DataSource, Features, Network, Optimiser)  # families whose contracts read files or train
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ def try_out(classes: Iterable[type]) -> None:
     What they do wrong otherwise is left to `check_plugin`.
     """
     for cls in classes:
-        if (plugin := plugin_of(cls)) and not any(_problem(settings.has_defaults, cls)):
-            _try_out(cls, plugin)
+        plugin, interface = plugin_of(cls), family_of(cls)
+        if plugin and interface not in (None, *_COSTLY) and not any(_problem(settings.has_defaults, cls)):
+            _try_out(cls, plugin, CONTRACTS[interface])
 
 
-def _try_out(cls: Any, plugin: Plugin) -> None:
-    for check in _CHEAP.get(family_of(cls) or cls, ()):
+def _try_out(cls: Any, plugin: Plugin, contract: Sequence[Check]) -> None:
+    for check in contract:
         try:
             check(settings.example(cls))
         except Broken:
