@@ -240,7 +240,8 @@ def _options(protocol: str) -> dict[str, Any]:
     return {"use_listings_cache": False, **({"config_kwargs": patience} if protocol in ("s3", "s3a") else {})}
 
 
-_TROUBLES = {errno.ENOSPC: ": free some space", errno.EDQUOT: ": free some space", errno.EROFS: "", errno.EACCES: "", errno.EPERM: ""}
+_TROUBLES = {errno.ENOSPC: ": free some space", errno.EDQUOT: ": free some space", errno.EROFS: "", errno.EACCES: "", errno.EPERM: "",
+             errno.ENAMETOOLONG: ""}
 _LARGEST_HEADER = 100 << 20  # safetensors' own limit
 _DISK = Disk()
 _remote = lru_cache(Remote)

@@ -34,6 +34,7 @@ def said(*arguments: str) -> str:
 @pytest.mark.parametrize("command", [["schema"], ["results", "first"], ["data", "import", "{kind: digits}"]], ids=lambda c: c[0])
 @pytest.mark.parametrize(("output", "reason"), [
     ("folder", f"folder {FILE}"), ("file/x", f"file {FOLDER}"), ("file/x/y", f"file {FOLDER}"),
+    ("x" * 300, "File name too long"),
 ])
 def test_a_file(command: list[str], output: str, reason: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
