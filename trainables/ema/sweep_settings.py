@@ -15,6 +15,8 @@ from trainables.errors import ConfigError
 from trainables.explanations import explain
 from trainables.method import Settings
 
+_MOST_LENGTHS = 10_000  # of a range on the command line
+
 
 class Optimise(Settings):
     """Look for the best EMA length in a continuous range, with few evaluations."""
@@ -95,11 +97,11 @@ def parse_lengths(text: str) -> tuple[float, ...]:
         if ":" in text:
             first, last, points = text.split(":")
             low, high, count = float(first), float(last), int(points)
-            if min(low, high) < 0 or count < 1:
+            if min(low, high) < 0 or not 1 <= count <= _MOST_LENGTHS:
                 raise ValueError
             ratio = (high / low) ** (1 / max(count - 1, 1))
             return tuple(round(low * ratio**i, 12) for i in range(count))
         return tuple(float(part) for part in text.split(","))
     except (ValueError, ZeroDivisionError):
-        forms = "0.05, 0.03,0.08,0.2 or 0.02:0.25:24 (LOW:HIGH:COUNT, above 0, one length at least)"
+        forms = f"0.05, 0.03,0.08,0.2 or 0.02:0.25:24 (LOW:HIGH:COUNT, above 0, 1 to {_MOST_LENGTHS} lengths)"
         raise ConfigError(f"sigma_rel '{text}': is not understood; use {forms}") from None

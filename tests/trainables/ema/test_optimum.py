@@ -52,7 +52,7 @@ def test_lengths_as_text() -> None:
     assert parse_lengths("0.05") == (0.05,) and parse_lengths("0.03,0.2") == (0.03, 0.2)
     widths = parse_lengths("0.02:0.25:24")
     assert len(widths) == 24 and widths[0] == 0.02 and widths[-1] == pytest.approx(0.25)
-    for wrong in ("x", "0.1:0.2", "1:2:0:3", "0:0.2:4", "", "0.1:0.2:0", "0.1:0.2:-1", "-0.1:0.2:3", "0.1:-0.2:3"):
+    for wrong in ("x", "0.1:0.2", "1:2:0:3", "0:0.2:4", "", "0.1:0.2:0", "0.1:0.2:-1", "-0.1:0.2:3", "0.1:-0.2:3", "0.1:0.2:10001"):
         with pytest.raises(ConfigError, match="is not understood"):
             parse_lengths(wrong)
 
