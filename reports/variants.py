@@ -113,6 +113,9 @@ class Ablation:
                          "the best of several is a little too good")
         if self.comparisons and self.comparisons.paired:
             found.append(f"spreads differ between variants (p = {self.comparisons.unequal_p:.3f}): each pair has its own variance")
+        if self.comparisons and self.comparisons.wider:
+            found.append(f"{self.comparisons.wider} spreads more between seeds than the others: its intervals are those of its own paired "
+                         "differences where these are wider")
         correlation = pairing(self._scores)
         if correlation is not None:
             found.append(f"scores of the same seed correlate by {correlation:.2f} between variants"

@@ -47,12 +47,7 @@ def fit(scores: Sequence[SeedScore]) -> BlockedModel:
     if bad := [s for s in scores if not (math.isfinite(s.score) and s.score > 0)]:
         raise ValueError(f"scores must be positive and finite: variant {bad[0].variant}, seed {bad[0].seed} has {bad[0].score}")
     variants, seeds = tuple(dict.fromkeys(s.variant for s in scores)), tuple(sorted({s.seed for s in scores}))
-    count = len(variants)
-    matrix = np.zeros((len(scores), count + len(seeds)))
-    for row, s in enumerate(scores):
-        matrix[row, variants.index(s.variant)] = matrix[row, count + seeds.index(s.seed)] = 1.0
-    matrix[:, count:] -= 1.0 / len(seeds)  # seed effects sum to zero over the seeds, so that a variant's effect is its mean
-    matrix = np.hstack([matrix[:, :count], matrix[:, count:] @ _contrasts(len(seeds))])
+    count, matrix = len(variants), design_matrix([(s.variant, s.seed) for s in scores])
     if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         raise ValueError("the variants have no seeds in common: train each variant on the same seeds")
     logs = np.log([s.score for s in scores])
@@ -62,6 +57,17 @@ def fit(scores: Sequence[SeedScore]) -> BlockedModel:
     variance = float(errors @ errors) / freedom if freedom else math.nan
     residuals = {(s.variant, s.seed): float(e) for s, e in zip(scores, errors, strict=True)}
     return BlockedModel(variants, seeds, effects[:count], inverse[:count, :count], variance, freedom, residuals)
+
+
+def design_matrix(cells: Sequence[tuple[str, int]]) -> np.ndarray:
+    """A row per score of a variant and seed; a column per variant, in order, and one less than there are seeds [N, V + S - 1]."""
+    variants, seeds = list(dict.fromkeys(variant for variant, _ in cells)), sorted({seed for _, seed in cells})
+    count = len(variants)
+    matrix = np.zeros((len(cells), count + len(seeds)))
+    for row, (variant, seed) in enumerate(cells):
+        matrix[row, variants.index(variant)] = matrix[row, count + seeds.index(seed)] = 1.0
+    matrix[:, count:] -= 1.0 / len(seeds)  # seed effects sum to zero over the seeds, so that a variant's effect is its mean
+    return np.hstack([matrix[:, :count], matrix[:, count:] @ _contrasts(len(seeds))])
 
 
 def _contrasts(count: int) -> np.ndarray:

@@ -13,12 +13,13 @@ from scipy import stats
 
 from reports.statistics.blocked_model import BlockedModel, SeedScore, fit
 from reports.statistics.critical import family_critical, family_p
+from reports.statistics.spreads import unequal_p, widest
 
 Family = Literal["baseline", "pairs", "ladder"]
 NAMES: dict[Family, str] = {"baseline": "Dunnett", "pairs": "Tukey", "ladder": "Holm"}
 ERROR_RATE = 0.05  # of a family of comparisons
 _UNEQUAL = 0.02  # p below which variants are taken to have different spreads
-_FEWEST_SEEDS = 3  # from which on spreads are compared at all
+_WIDER = 0.1  # p below which one variant's is taken to be larger than the others'
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Comparisons:
     items: tuple[Comparison, ...]
     model: BlockedModel
     paired: bool  # each from its own paired differences, because spreads differ between variants
+    wider: str  # the variant whose spread is larger than the others', so that its comparisons have no narrower intervals; or empty
     unequal_p: float | None  # of the test for different spreads; None where there are too few seeds
     looks: int = 1  # planned looks at the data, which share the error rate
 
@@ -62,7 +64,8 @@ class Comparisons:
         """For a caption."""
         if self.paired:
             return "paired differences, each with its own variance; Holm-corrected (spreads differ between variants)"
-        return f"variant + seed on log scores, pooled variance with {self.model.freedom} degrees of freedom; {NAMES[self.family]}-corrected"
+        found = f"variant + seed on log scores, pooled variance with {self.model.freedom} degrees of freedom; {NAMES[self.family]}-corrected"
+        return f"{found}; for {self.wider}, whose spread is larger, paired differences where these say less" if self.wider else found
 
 
 def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: int = 1) -> Comparisons:
@@ -77,10 +80,20 @@ def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: i
         raise ValueError("a comparison needs two variants with scores")
     if model.freedom < 1:
         raise ValueError("one seed per variant says nothing about the spread between seeds: train at least two")
-    unequal = _unequal_spreads(model)
-    if unequal is not None and unequal < _UNEQUAL and (items := _paired(scores, pairs, ERROR_RATE / looks)):
-        return Comparisons(family, tuple(items), model, True, unequal, looks)
-    return Comparisons(family, tuple(_pooled(model, pairs, family, ERROR_RATE / looks)), model, False, unequal, looks)
+    unequal, own = unequal_p(model), _paired(scores, pairs, ERROR_RATE / looks)
+    if unequal is not None and unequal < _UNEQUAL and own:
+        return Comparisons(family, tuple(own), model, True, "", unequal, looks)
+    items, (name, p) = _pooled(model, pairs, family, ERROR_RATE / looks), widest(model) or ("", 1.0)
+    wider = name if p < _WIDER and own else ""
+    if wider:
+        items = [_wider(a, b) if wider in (a.variant, a.against) else a for a, b in zip(items, own, strict=True)]
+    return Comparisons(family, tuple(items), model, False, wider, unequal, looks)
+
+
+def _wider(a: Comparison, b: Comparison) -> Comparison:
+    """Of the same comparison made in two ways, what says less: the outer ends of both intervals, and the larger p."""
+    return replace(a, low=min(a.low, b.low), high=max(a.high, b.high), inner_low=min(a.inner_low, b.inner_low),
+                   inner_high=max(a.inner_high, b.inner_high), p=max(a.p, b.p), seeds=b.seeds)
 
 
 def _pairs(variants: tuple[str, ...], family: Family, baseline: str) -> list[tuple[str, str]]:
@@ -151,16 +164,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(count)
     adjusted[order] = np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(count)))
     return [float(p) for p in np.minimum(adjusted, 1.0)]
-
-
-def _unequal_spreads(model: BlockedModel) -> float | None:
-    """p of Levene's test on the residuals, around their medians (Brown & Forsythe 1974); None where there is too little to go by."""
-    groups = [[e for (v, _), e in model.residuals.items() if v == variant] for variant in model.variants]
-    if len(groups) < 3 or min(map(len, groups)) < _FEWEST_SEEDS:  # the residuals of two variants mirror each other
-        return None
-    if max(np.ptp(group) for group in groups) == 0:
-        return None
-    return float(stats.levene(*groups, center="median").pvalue)
 
 
 def _common(model: BlockedModel, a: str, b: str) -> int:

@@ -12,6 +12,7 @@ from scipy import stats
 from reports.statistics.blocked_model import SeedScore, fit, pairing
 from reports.statistics.comparisons import Family, compare, critical_value, holm
 from reports.statistics.critical import family_critical
+from reports.statistics.spreads import widest
 from reports.statistics.verdicts import judge, seeds_needed
 
 
@@ -127,6 +128,12 @@ def test_coverage_in_full(variants: int, seeds: int, spread: str) -> None:
     assert spread != "equal" or (0.93 <= held <= 0.97 and wrong <= 0.06)
 
 
+@pytest.mark.parametrize("seeds", [5, 8])
+def test_one_variant_that_spreads_thrice_as_much_takes_little_from_the_coverage(seeds: int) -> None:
+    held, wrong = coverage(np.random.default_rng(12), [0.0] * 10, seeds, "baseline", 400, spread=[0.1] * 9 + [0.3])
+    assert held > 0.93 - 0.02 and wrong < 0.07 + 0.02
+
+
 def test_the_seeds_asked_for_decide_in_eighty_of_a_hundred_cases() -> None:
     rng, decided, repeats = np.random.default_rng(9), 0, 200
     pilot = compare(drawn(rng, [0.0, 0.0, 0.0, 0.0], 200, spread=0.1), "baseline", "v0")
@@ -155,6 +162,28 @@ def test_different_spreads_are_noticed_and_each_pair_keeps_its_own() -> None:
     assert found.paired and "Holm" in found.method
     quiet, noisy = found.items
     assert noisy.high - noisy.low > 10 * (quiet.high - quiet.low)
+
+
+def test_a_spread_that_stands_out_is_noticed_at_its_own_rate() -> None:
+    rng = np.random.default_rng(13)
+    cells = [(f"v{i}", seed) for i in range(6) for seed in range(4) if (i, seed) not in {(1, 0), (4, 2)}]
+    noticed = [widest(fit([SeedScore(v, s, math.exp(rng.normal(0, 0.1))) for v, s in cells])) for _ in range(600)]
+    assert sum(p < 0.1 for _, p in noticed) / 600 == pytest.approx(0.1, abs=0.04)
+    assert {name for name, _ in noticed} == {f"v{i}" for i in range(6)}
+    found = [widest(fit([SeedScore(v, s, math.exp(rng.normal(0, 1.0 if v == "v4" else 0.1))) for v, s in cells])) for _ in range(50)]
+    assert sum(name == "v4" and p < 0.1 for name, p in found) > 35
+    assert widest(fit(drawn(rng, [0.0, 0.0], 8))) is None and widest(fit(drawn(rng, [0.0] * 5, 2))) is None
+
+
+def test_comparisons_of_the_variant_that_stands_out_are_never_narrower() -> None:
+    rng = np.random.default_rng(14)
+    scores = drawn(rng, [0.0, 0.0, -0.1, 0.0, 0.0, 0.2], 4, spread=[0.05] * 5 + [0.4])
+    found = compare(scores, "baseline", "v0")
+    assert found.wider == "v5" and not found.paired and "for v5, whose spread is larger" in found.method
+    noisy, quiet = found.items[-1], found.items[0]
+    own = compare([s for s in scores if s.variant in ("v0", "v5")], "baseline", "v0").items[0]  # on its own, for one comparison
+    assert noisy.high - noisy.low > own.high - own.low and noisy.high - noisy.low > 1.5 * (quiet.high - quiet.low)
+    assert noisy.low < noisy.inner_low and noisy.inner_high < noisy.high and noisy.p >= own.p
 
 
 def test_a_critical_value_lies_between_one_comparison_and_bonferroni() -> None:
