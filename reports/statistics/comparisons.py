@@ -64,8 +64,9 @@ class Comparisons:
         """For a caption."""
         if self.paired:
             return "paired differences, each with its own variance; Holm-corrected (spreads differ between variants)"
-        found = f"variant + seed on log scores, pooled variance with {self.model.freedom} degrees of freedom; {NAMES[self.family]}-corrected"
-        return f"{found}; for {self.wider}, whose spread is larger, paired differences where these say less" if self.wider else found
+        own = f"; for {self.wider}, whose spread is larger, paired differences where these say less" if self.wider else ""
+        pooled = f"pooled variance with {self.model.freedom} degrees of freedom"
+        return f"variant + seed on log scores, {pooled}; {NAMES[self.family]}-corrected{own}"
 
 
 def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: int = 1) -> Comparisons:
