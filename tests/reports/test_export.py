@@ -66,3 +66,11 @@ def test_the_methods_text_says_what_is_common_and_what_was_varied() -> None:
     search = methods_text(a_search(), None)
     assert "17 trials vary weighting.gamma, optimiser.lr, schedule.kind" in search and "learning rate varied" in search
     assert methods_text(a_search(trials=[]), None) == ""
+
+
+def test_numbers_that_are_not_known_are_dashes() -> None:
+    results = a_search()
+    results.trials[3].values = {"weighting.gamma": 2.5}
+    best = StudyPage(results)
+    rows = [line for line in latex_table(best).splitlines() if line.startswith("3 &")]
+    assert rows and rows[0].startswith("3 & 2.5 & – & – & ")

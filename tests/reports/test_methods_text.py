@@ -42,3 +42,10 @@ def test_network_evaluations_are_said_where_all_samplers_need_as_many() -> None:
     heun, ddim = ({"evaluation": {**evaluation, "sampler": {"kind": kind, "num_steps": 4}}} for kind in ("heun", "ddim"))
     assert "by heun with 4 steps (7 network evaluations), guidance" in text_of(heun)
     assert "by varied with 4 steps, guidance" in text_of(heun, ddim)
+
+
+def test_the_networks_size_is_said_where_all_have_it() -> None:
+    assert "(40,000 parameters, 1,000,000 multiply-accumulates per evaluation)" in text_of({})
+    results = a_search()
+    results.trials[0].metrics["macs"] = 2e6
+    assert "multiply-accumulates per evaluation" not in methods_text(results, None)

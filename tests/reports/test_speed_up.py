@@ -112,3 +112,19 @@ def test_it_is_on_the_page_and_in_the_tables_where_there_are_several_times() -> 
         assert 'id="speed-ups"' not in render_page(one)
         with pytest.raises(ConfigError, match="needs a baseline, and scores at several times"):
             render(one, "table", "speed-up")
+
+
+def test_scores_below_one_count_too() -> None:
+    results = study_results({"base": 1.0, "<i>fast</i>": 2.0, "slow": 0.5})
+    for trial in results.trials:
+        trial.ema = [replace(p, distance=p.distance / 1e3) for p in trial.ema]
+        trial.best = (trial.best or 0.0) / 1e3
+    assert outcome(results)["<i>fast</i>"].images == pytest.approx(2.0)
+
+
+def test_seconds_that_are_not_known_give_no_speed_up_in_time() -> None:
+    results = study_results({"base": 1.0, "<i>fast</i>": 2.0, "slow": 0.5})
+    for trial in results.trials:
+        trial.train_seconds = 0.0
+    found = outcome(results)["<i>fast</i>"]
+    assert found.seconds is None and found.images == pytest.approx(2.0)

@@ -190,3 +190,12 @@ def test_a_race_is_judged_at_its_looks_and_its_trials_are_found_by_their_values(
     assert "the first look is after 3 seeds" in outcome(replace(raced, trials=raced.trials[:5])).headline
     with pytest.raises(ConfigError, match="is a race"):
         compare_studies([raced, replace(study_results(DESIGN, LEVELS), name="other")])
+
+
+def test_a_seed_that_is_still_training_has_not_failed() -> None:
+    results = study_results(DESIGN, LEVELS)
+    first, second, third = [t for t in results.trials if t.values.get("weighting.kind") == "p2"][:3]
+    first.status, first.best, first.ema = "running", None, []
+    second.status, second.best, second.ema = "failed", None, []
+    third.best, third.ema = None, []  # it was completed, and has no score
+    assert outcome(results).variants[2].failed == [second.seed, third.seed]

@@ -94,3 +94,21 @@ def test_a_truth_value_is_no_number() -> None:
 def test_ranges_that_mean_nothing_are_refused(cls, fields: dict, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         cls(**fields)
+
+
+@pytest.mark.parametrize(("axis", "points", "values"), [
+    (FloatRange(low=1.0, high=5.0), 5, [1.0, 2.0, 3.0, 4.0, 5.0]),
+    (FloatRange(low=1.0, high=16.0, log=True), 5, [1.0, 2.0, 4.0, 8.0, 16.0]),
+    (IntRange(low=0, high=12, step=4), 4, [0, 4, 8, 12]), (FloatRange(low=2.0, high=2.0), 3, [2.0]),
+])
+def test_a_grid_is_evenly_spaced_on_the_ranges_own_scale(axis, points: int, values: list[float]) -> None:
+    assert axis.grid(points) == pytest.approx(values, rel=1e-12)
+
+
+def test_cells_of_a_logarithmic_range_of_whole_numbers_reach_half_a_number_further() -> None:
+    axis = IntRange(low=1, high=3, log=True)
+    width = math.log(3.5) - math.log(0.5)
+    for number in (1, 2, 3):
+        low, high = ((math.log(number + half) - math.log(0.5)) / width for half in (-0.5, 0.5))
+        assert axis.share_of(number) == pytest.approx((low + high) / 2)
+        assert axis.at(low + 1e-9) == axis.at(high - 1e-9) == number

@@ -152,3 +152,23 @@ def test_defaults_of_a_search() -> None:
     assert SAMPLERS["grid"]().points == 5 and SAMPLERS["nsga2"]().population == 20
     assert STOPPINGS["asha"](grace_images=1).reduction_factor == STOPPINGS["hyperband"](grace_images=1).brackets == 3
     assert STOPPINGS["median"](grace_images=1).min_trials == 3
+
+
+@pytest.mark.parametrize(("seeds", "found"), [(1, ()), (3, (7, 8, 9)), ([4, 2], (4, 2))])
+def test_seeds_of_a_search_begin_with_the_bases_own(seeds: int | list[int], found: tuple[int, ...]) -> None:
+    space = {"optimiser.lr": {"low": 0.01, "high": 0.1}}
+    study = make_study({"name": "s", "base": {"seed": 7}, "space": space, "search": {"seeds": seeds}})
+    assert study.search_seeds == found
+
+
+@pytest.mark.parametrize("seeds", [0, -1])
+def test_a_search_has_a_seed_at_least(seeds: int) -> None:
+    with pytest.raises(ConfigError, match="use at least 1"):
+        make_study({"name": "s", "space": {"optimiser.lr": {"low": 0.01, "high": 0.1}}, "search": {"seeds": seeds}})
+
+
+def test_what_a_study_is_compared_by_does_not_depend_on_how_a_condition_is_written() -> None:
+    one, other = (make_study({"name": "s", "space": {
+        "schedule.kind": ["cosine", "laplace"], "schedule.b": {"low": 0.25, "high": 2.0, "when": {"schedule.kind": when}},
+    }}) for when in ("laplace", ["laplace"]))
+    assert one.meaning == other.meaning and one.meaning["space"]["schedule.b"]["when"] == {"schedule.kind": ["laplace"]}

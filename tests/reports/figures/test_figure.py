@@ -212,3 +212,34 @@ def test_slices_have_partial_dependence_from_twenty_trials_on() -> None:
     assert [trace["name"] for trace in by_path["weighting.gamma"].data] == [
         "completed", "best", "95 % of the trees", "partial dependence"]
     assert by_path["schedule.kind"].data[-1]["x"] == ["cosine", "laplace"] and "error_y" in by_path["schedule.kind"].data[-1]
+
+
+def test_ticks_are_the_plain_numbers_within_the_range() -> None:
+    assert log_axis([1.0, 10.0], room=1.0)["tickvals"] == [1.0, 2.0, 5.0, 10.0]
+
+
+
+def test_a_band_has_the_height_of_the_figure() -> None:
+    figure = Figure("x", "y")
+    figure.band(0.9, 1.1)
+    assert {key: figure.layout["shapes"][0][key] for key in ("x0", "x1", "y0", "y1", "yref")} == {
+        "x0": 0.9, "x1": 1.1, "y0": 0, "y1": 1, "yref": "y domain"}
+
+
+def test_stored_times_are_drawn_for_variants_that_have_several() -> None:
+    results = a_design()
+    figure = convergence.stored_times(ablation_of(results))
+    assert figure is not None and [trace["name"] for trace in figure.data][::2] == ["base", "laplace"] and len(figure.data) == 3
+    assert all(trace["x"] == [256, 512] and trace["y"][0] > trace["y"][1] for trace in figure.data)
+    for trial in (t for t in results.trials if t.values.get("schedule.kind") == "laplace"):
+        trial.ema = [point for point in trial.ema if point.images == 512]
+    left = convergence.stored_times(ablation_of(results))
+    assert left is not None and len(left.data) == 2
+    for trial in results.trials:
+        trial.ema = [point for point in trial.ema if point.images == 512]
+    assert convergence.stored_times(ablation_of(results)) is None
+
+
+def test_one_line_alone_is_called_the_best() -> None:
+    names = [trace["name"] for trace in convergence.convergence(a_search()).data]
+    assert [name.endswith("(best)") for name in names] == [False] * (len(names) - 1) + [True] and len(names) > 5

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reports.pages.folder import write_report
+from reports.pages.study_page import StudyPage, _not_reproducible
 from reports.results import StudyResults
 from tests.reports.pages.studies import HOSTILE, a_design, a_search
 
@@ -102,3 +103,14 @@ def test_of_more_trials_than_fit_the_best_are_shown(tmp_path: Path, monkeypatch:
     page = write_report(results, tmp_path).read_text()
     shown = re.findall(r'data-trial="(\d+)"', page)
     assert shown == [str(t.number) for t in results.ranked[:5]] and "12 more are in" in page
+
+
+def test_a_page_says_which_completed_trials_cannot_be_reproduced_and_how_intervals_are_read() -> None:
+    results = a_design()
+    results.trials[2].provenance[0]["code"] = {"commit": "c0ffee", "dirty": True}
+    results.trials[4].provenance[0]["code"] = {"commit": "c0ffee", "dirty": True}
+    results.trials[4].status = "stopped"
+    found = _not_reproducible(results)
+    assert list(found.values()) == [[2]]
+    text = StudyPage(results).forest
+    assert text is not None and "simultaneous 95 % intervals" in text.text and "5 %, a difference does not matter" in text.text

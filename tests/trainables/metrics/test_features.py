@@ -15,7 +15,7 @@ from trainables.data.digits import Digits
 from trainables.errors import ConfigError
 from trainables.metrics import probe, reference
 from trainables.metrics.dinov2 import DinoV2
-from trainables.metrics.features import Extracted
+from trainables.metrics.features import Extracted, rgb
 from trainables.metrics.frechet import FeatureStatistics, frechet_distance
 from trainables.metrics.inception import Inception
 from trainables.metrics.pixels import Pixels
@@ -210,3 +210,21 @@ def test_the_floor_is_what_draws_of_real_images_score(tmp_path: Path, monkeypatc
     assert found.floor(399, seed=0) < floor == Reference(Pixels(), data, tmp_path).floor(200, seed=0) != found.floor(200, seed=1)
     monkeypatch.setattr(reference, "_MOST_SAMPLES", 100)  # as if there were very many: features of the drawn images alone
     assert Reference(Pixels(), data, tmp_path / "other").floor(200, seed=0) == pytest.approx(floor, rel=0.5)
+
+
+def test_pictures_are_stretched_to_eight_bits_and_grey_ones_repeated() -> None:
+    images = np.array([0, 1, 7, 8, 16], np.uint8).reshape(5, 1, 1, 1)
+    found = rgb(images, Digits().load(), "features x")
+    assert found.shape == (5, 3, 1, 1) and found.dtype == np.uint8
+    assert found[:, 0, 0, 0].tolist() == found[:, 2, 0, 0].tolist() == [0, 16, 112, 128, 255]
+
+
+def test_inception_is_looked_for_where_torch_hub_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth"
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    assert Inception().files["weights"] == (Path.home() / ".cache/torch" / file,)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert Inception().files["weights"] == (Path("/caches/torch") / file,)
+    monkeypatch.setenv("TORCH_HOME", "/torch")
+    assert Inception().files["weights"] == (Path("/torch") / file,)

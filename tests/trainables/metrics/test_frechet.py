@@ -100,3 +100,10 @@ def test_broken_features_are_refused() -> None:
         FeatureStatistics(2).update(np.zeros((3, 4)))
     with pytest.raises(ConfigError, match="at least 2 samples"):
         _ = FeatureStatistics(2).covariance
+
+
+def test_two_samples_have_a_covariance_and_one_has_none() -> None:
+    rows = np.array([[0.0, 1.0], [2.0, 5.0]])
+    np.testing.assert_allclose(FeatureStatistics(2).update(rows).covariance, np.cov(rows.T))
+    with pytest.raises(ConfigError, match="at least 2 samples; there are 1"):
+        _ = FeatureStatistics(2).update(rows[:1]).covariance

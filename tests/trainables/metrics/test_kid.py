@@ -53,3 +53,38 @@ def test_the_error_of_many_samples_is_estimated_from_a_choice_of_them(monkeypatc
 def test_two_samples_have_no_error_and_three_have_one() -> None:
     assert np.isnan(kernel_distance(normal(0, 2), normal(1, 50))[1])
     assert np.isfinite(kernel_distance(normal(0, 3), normal(1, 50))[1])
+
+
+def test_as_many_subsets_of_as_many_samples_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch_fidelity import metric_kid
+
+    asked: list[tuple[int, int]] = []
+
+    def note(*_: object, kid_subsets: int, kid_subset_size: int, **__: object) -> dict[str, float]:
+        asked.append((kid_subsets, kid_subset_size))
+        return {"kernel_inception_distance_mean": 0.0, "kernel_inception_distance_std": 0.0}
+
+    monkeypatch.setattr(metric_kid, "kid_features_to_metric", note)
+    rng = np.random.default_rng(0)
+    for made, real in ((1500, 1200), (1500, 300), (300, 300)):
+        kernel_distance(rng.normal(size=(made, 2)), rng.normal(size=(real, 2)))
+    assert asked == [(100, 1000), (100, 300), (1, 300)]  # where both are one subset, others would be the same one
+
+
+def test_the_variance_is_that_of_hoeffdings_projections_worked_out_term_by_term() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(5, 2)), rng.normal(0.5, 1.0, size=(4, 2))
+    k = lambda a, b: (a @ b / 2 + 1) ** 3  # noqa: E731
+    own = lambda s: [[k(a, b) if i != j else 0.0 for j, b in enumerate(s)] for i, a in enumerate(s)]  # noqa: E731
+    kxx, kyy, kxy = np.array(own(x)), np.array(own(y)), np.array([[k(a, b) for b in y] for a in x])
+
+    def pairs(kernel: np.ndarray) -> float:
+        n = len(kernel)
+        row = kernel.sum(1) / (n - 1)
+        return sum((kernel[i, j] - row[i] - row[j] + row.mean()) ** 2 for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+
+    between = np.mean([(kxy[i, j] - kxy[i].mean() - kxy[:, j].mean() + kxy.mean()) ** 2 for i in range(5) for j in range(4)])
+    g_x = np.var(kxx.sum(1) / 4 - kxy.mean(1), ddof=1) - pairs(kxx) / 4 - between / 4
+    g_y = np.var(kyy.sum(1) / 3 - kxy.mean(0), ddof=1) - pairs(kyy) / 3 - between / 5
+    expected = max(4 * g_x / 5 + 4 * g_y / 4, 0.0) + 2 * pairs(kxx) / 20 + 2 * pairs(kyy) / 12 + 4 * between / 20
+    assert 4 * g_x / 5 + 4 * g_y / 4 > 0 and kid._variance(x, y) == pytest.approx(expected, rel=1e-9)

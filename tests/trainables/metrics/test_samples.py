@@ -60,3 +60,16 @@ def test_metrics_are_written_as_their_names() -> None:
     assert {"kid_probe", "recall_probe"} <= recipe.metric_names and make_recipe(recipe.model_dump(mode="json")) == recipe
     with pytest.raises(ConfigError, match=r"sample_metrics.0: 'kidd' is not a known kind. Allowed: .*Did you mean 'kid'"):
         make_recipe({"evaluation": {"sample_metrics": ["kidd"]}})
+
+
+def test_frechet_infinity_of_one_sample_size_is_not_a_number() -> None:
+    rng = np.random.default_rng(0)
+    reference = FeatureStatistics(4).update(rng.normal(size=(100, 4)))
+    assert np.isnan(frechet_infinity(rng.normal(size=(5, 4)), reference))  # as many as it takes at least
+
+
+def test_inception_score_is_of_logits_alone() -> None:
+    features, logits = np.zeros((20, 3)), np.random.default_rng(0).normal(size=(20, 4))
+    score = KINDS["inception_score"]()
+    for given, names in ((None, set()), (logits, {"inception_score", "inception_score_se"})):
+        assert set(score.of(Compared(Extracted(features, given), features, FeatureStatistics(3).update(features), "inception"))) == names

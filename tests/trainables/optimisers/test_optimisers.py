@@ -20,6 +20,7 @@ from trainables.networks.modules.uncertainty import UncertaintyHead
 from trainables.optimisers import KINDS
 from trainables.optimisers.adam import Adam
 from trainables.optimisers.adamw import AdamW
+from trainables.optimisers.arithmetic import Arithmetic
 from trainables.optimisers.optimiser_state import optimiser_tensors
 from trainables.optimisers.sgd import Sgd
 from trainables.recipe import Recipe, make_recipe
@@ -226,3 +227,7 @@ def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused
     for value in refused:
         with pytest.raises(ValueError, match=field):
             KINDS[name](**{field: value})
+
+
+def test_gradients_are_not_accumulated_unless_asked_for() -> None:
+    assert Arithmetic().micro_batch == 0

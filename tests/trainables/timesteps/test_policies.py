@@ -204,3 +204,10 @@ def test_edges_of_what_is_allowed(name: str, field: str, allowed: tuple, refused
     for value in refused:
         with pytest.raises(ValueError, match=field):
             KINDS[name](**{field: value})
+
+
+def test_what_an_adaptive_policy_draws_is_told_as_shares_of_sixteen_cells() -> None:
+    draws = AdaptiveDraws(Adaptive(levels=8, chosen=2), make_schedule("cosine"), 0, 64)
+    assert draws.density() is None
+    draws._drawn = np.concatenate([np.full(30, 0.03), np.full(10, 0.99)])
+    assert draws.density().tolist() == [12.0, *[0.0] * 14, 4.0]  # of mean 1
