@@ -125,7 +125,8 @@ def test_coverage_in_full(variants: int, seeds: int, spread: str) -> None:
     spreads = [0.1] * (variants - 1) + [{"equal": 0.1, "one twice": 0.2, "one thrice": 0.3}[spread]]
     held, wrong = coverage(np.random.default_rng(8), [0.0] * variants, seeds, "baseline", 4000, spread=spreads)
     print(f"| {variants} | {seeds} | {spread} | {held:.3f} | {wrong:.3f} |")
-    assert spread != "equal" or (0.93 <= held <= 0.97 and wrong <= 0.06)
+    few = spread == "one thrice" and variants > 4 and seeds == 3  # which is missed: docs/statistics.md
+    assert (0.90 if few else 0.93) <= held <= 0.97 and (spread != "equal" or wrong <= 0.06)
 
 
 @pytest.mark.parametrize("seeds", [5, 8])
