@@ -56,3 +56,19 @@ def test_the_page_begins_with_the_best_mean_and_the_table_of_proposals() -> None
     body = render_page(seeded_results()).split("<body>")[1]
     assert body.index("lr=0.02: fd_probe 4, mean of 3 seeds") < body.index('id="variants"') < body.index("<h2>Trials")
     assert "share one training seed" not in body and "best variant</span>" not in body
+
+
+def test_proposals_are_in_order_of_their_first_objective() -> None:
+    results = seeded_results()
+    goals = [{"metric": "fd_probe", "direction": "minimise"}, {"metric": "macs", "direction": "minimise"}]
+    results.definition = {**results.definition, "search": {**results.definition["search"], "objectives": goals}}
+    for trial in results.trials:
+        trial.metrics = {"macs": 1.0 / trial.values["optimiser.lr"]}
+    assert [c.label for c in results.candidates][:2] == ["lr=0.02", "lr=0.01"]
+    results.definition["search"]["objectives"] = goals[::-1]
+    del results.__dict__["candidates"]
+    assert [c.label for c in results.candidates][:2] == ["lr=0.02", "lr=0.01"]  # the larger rate has fewer here
+    for trial in results.trials:
+        trial.metrics = {"macs": trial.values["optimiser.lr"]}
+    del results.__dict__["candidates"]
+    assert [c.label for c in results.candidates][:2] == ["lr=0.01", "lr=0.02"]

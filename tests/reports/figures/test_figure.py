@@ -243,3 +243,11 @@ def test_stored_times_are_drawn_for_variants_that_have_several() -> None:
 def test_one_line_alone_is_called_the_best() -> None:
     names = [trace["name"] for trace in convergence.convergence(a_search()).data]
     assert [name.endswith("(best)") for name in names] == [False] * (len(names) - 1) + [True] and len(names) > 5
+
+
+def test_interim_scores_that_are_no_numbers_are_not_drawn() -> None:
+    results = a_search()
+    best = results.ranked[0]
+    best.curve = [(128, math.inf), (256, math.nan), (384, -1.0), (512, 20.0)]
+    trace = convergence.convergence(results).data[-1]
+    assert trace["x"] == [512] and trace["y"] == [20.0]

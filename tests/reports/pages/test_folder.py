@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reports.pages.folder import write_report
+from reports.pages.site import Site
 from reports.pages.study_page import StudyPage, _not_reproducible
 from reports.results import StudyResults
 from tests.reports.pages.studies import HOSTILE, a_design, a_search
@@ -114,3 +115,10 @@ def test_a_page_says_which_completed_trials_cannot_be_reproduced_and_how_interva
     assert list(found.values()) == [[2]]
     text = StudyPage(results).forest
     assert text is not None and "simultaneous 95 % intervals" in text.text and "5 %, a difference does not matter" in text.text
+
+
+def test_the_last_picture_of_a_search_is_the_worst_and_few_trials_are_all_in_the_table() -> None:
+    page = StudyPage(a_search())
+    titles = [title for title, _ in page.pictured]
+    assert titles[:2] == ["Best", "Number 2"] and [t.startswith("Worst") for t in titles] == [False] * (len(titles) - 1) + [True]
+    assert "more are in" not in page.render(Site(single=True))

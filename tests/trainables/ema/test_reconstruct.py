@@ -137,6 +137,11 @@ def test_several_times_and_widths_come_from_one_product(stored: Path) -> None:
     assert made.coefficients[4:, 1].tolist() == [0, 0, 0, 0]  # nothing later than the target
 
 
+def test_the_only_stored_average_is_itself(stored: Path) -> None:
+    (only,) = [s for s in list_snapshots(stored) if s.images == 10 and s.sigma_rel == 0.05]
+    np.testing.assert_allclose(plan([only], [Target(0.05, 10)], "reference").vectors()[0], only.file.read(), atol=1e-6)
+
+
 def test_ranges_of_parameters_are_the_parts_of_the_whole(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan(list_snapshots(stored), [Target(0.07, 40), Target(0.12, 40)])
     monkeypatch.setattr(reconstruct, "BLOCK", 4096)
