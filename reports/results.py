@@ -32,7 +32,7 @@ class EmaPoint:
     feature_hash: str = ""  # of the feature network
 
 
-SHEETS = {"ema_lengths": "Over EMA length", "training": "Over training", "nearest": "Nearest training images"}  # titles by name
+SHEETS = {"ema_lengths": "over EMA length", "training": "over training", "nearest": "beside the nearest training images"}  # titles by name
 
 
 @dataclass(frozen=True)
