@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,19 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 StudyArgument = Annotated[str, typer.Argument(help="name of a bundled study, or path of a study file", autocompletion=studies_to_run)]
 ScaleOption = Annotated[str | None, typer.Option("--scale", help="one of the scales that the study lists (default: the first)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a field, e.g. --set search.trials=4")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"snrlab {metadata.version('snrlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version and end")] = False,
+) -> None:
+    """Options of no command."""
 
 
 @app.command()
