@@ -222,9 +222,11 @@ def without_effect(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]
 
 
 def mirrored_tests(path: str) -> tuple[str, ...]:
-    """The folder of tests that mirrors the file's; for a file that lies loose, the tests of its name."""
+    """The folder of tests that mirrors the file's, or the nearest above it; for a file that lies loose, the tests of its name."""
     mirror = Path("tests") / Path(path).parent
-    return ((mirror / f"test_{Path(path).name}" if mirror.name == "trainables" else mirror).as_posix(),)
+    if mirror.name == "trainables":
+        return ((mirror / f"test_{Path(path).name}").as_posix(),)
+    return (next(folder for folder in (mirror, *mirror.parents) if (ROOT / folder).is_dir()).as_posix(),)
 
 
 def copy_of_the_tree(tree: Path) -> Path:

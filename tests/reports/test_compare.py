@@ -101,3 +101,9 @@ def test_what_cannot_be_compared_is_one_message() -> None:
         trial.status = "failed"
     with pytest.raises(ConfigError, match="study b: has no finished trial"):
         compare_studies([study("a", A), empty])
+
+
+def test_the_baseline_is_that_of_the_first_study_wherever_it_stands() -> None:
+    first = study("a", {"snr": 30.0, "edm": 20.0})
+    first.definition["design"]["baseline"] = "edm"
+    assert compare_studies([first, study("b", B)]).design.baseline_name == "a: edm"

@@ -9,7 +9,7 @@ import pytest
 
 from search_spaces.overrides import parse_assignment, with_values
 from search_spaces.search import SAMPLERS, STOPPINGS, Search
-from search_spaces.space import suggest
+from search_spaces.space import searched_methods, suggest
 from search_spaces.study import bundled_studies, load_study, make_study
 from trainables.errors import ConfigError
 
@@ -172,3 +172,10 @@ def test_what_a_study_is_compared_by_does_not_depend_on_how_a_condition_is_writt
         "schedule.kind": ["cosine", "laplace"], "schedule.b": {"low": 0.25, "high": 2.0, "when": {"schedule.kind": when}},
     }}) for when in ("laplace", ["laplace"]))
     assert one.meaning == other.meaning and one.meaning["space"]["schedule.b"]["when"] == {"schedule.kind": ["laplace"]}
+
+
+def test_methods_whose_kinds_are_searched_are_found_wherever_they_stand() -> None:
+    kinds = {"schedule.kind": ["cosine", "laplace"], "evaluation.sampler.kind": ["heun", "ddim"]}
+    space = {**kinds, "optimiser.lr": {"low": 0.01, "high": 0.1}}
+    found = [method.__name__ for method in searched_methods(make_study({"name": "s", "space": space}).space)]
+    assert sorted(found) == ["Cosine", "Ddim", "Heun", "Laplace"]

@@ -122,3 +122,11 @@ def test_the_last_picture_of_a_search_is_the_worst_and_few_trials_are_all_in_the
     titles = [title for title, _ in page.pictured]
     assert titles[:2] == ["Best", "Number 2"] and [t.startswith("Worst") for t in titles] == [False] * (len(titles) - 1) + [True]
     assert "more are in" not in page.render(Site(single=True))
+
+
+def test_changes_are_against_the_baseline_where_there_is_one() -> None:
+    pairs = a_design()
+    design = {key: value for key, value in pairs.definition["design"].items() if key in ("variants", "seeds")}
+    pairs.definition = {**pairs.definition, "design": {"kind": "all_pairs", **design}}
+    titles = [page.forest.title for page in map(StudyPage, (a_design(), pairs)) if page.forest]
+    assert titles == ["Changes against the baseline", "Changes"]

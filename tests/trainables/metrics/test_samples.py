@@ -73,3 +73,10 @@ def test_inception_score_is_of_logits_alone() -> None:
     score = KINDS["inception_score"]()
     for given, names in ((None, set()), (logits, {"inception_score", "inception_score_se"})):
         assert set(score.of(Compared(Extracted(features, given), features, FeatureStatistics(3).update(features), "inception"))) == names
+
+
+def test_memorisation_needs_images_that_were_held_out() -> None:
+    evaluation = {"sample_metrics": ["memorisation"]}
+    with pytest.raises(ConfigError, match="held_out"):
+        make_recipe({"evaluation": evaluation})
+    assert make_recipe({"data": {"kind": "digits", "held_out": 0.2}, "evaluation": evaluation}).metric_names > {"fd_probe"}
