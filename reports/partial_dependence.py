@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from reports.results import TrialResult
-from search_spaces.distributions import Distribution, Scalar
+from search_spaces.distributions import Categorical, Distribution, Scalar
+from search_spaces.space import choose
 
 FEWEST = 20  # completed trials; a forest of fewer says little
 _TREES, _POINTS, _MOST_ROWS = 100, 15, 200
@@ -28,12 +29,13 @@ class PartialDependence:
 
 
 def partial_dependences(space: Mapping[str, Distribution], trials: Sequence[TrialResult]) -> dict[str, PartialDependence]:
-    """By path; of completed trials with positive scores.  Empty where there are fewer than 20 of them.
+    """By path; of completed trials with positive scores and values of this space.  Empty where there are fewer than 20 of them.
 
-    The forest (scikit-learn's, 100 trees) learns log scores from each parameter's share of its range.  Where a value switches another
-    parameter on that a trial did not have, the other counts with the middle of what was tried of it.
+    The forest (scikit-learn's, 100 trees) learns log scores from each parameter's share of its range.  Choices that no trial had are
+    left out.  Where a value switches another parameter on that a trial did not have, the other counts with the middle of what was tried.
     """
-    done = [t for t in trials if t.best is not None and 0 < t.best < math.inf]
+    done = [t for t in trials if t.best is not None and 0 < t.best < math.inf
+            and all(d.contains(t.values[path]) for path, d in space.items() if path in t.values)]
     if len(done) < FEWEST or not space:
         return {}
     from sklearn.ensemble import RandomForestRegressor
@@ -48,8 +50,9 @@ def partial_dependences(space: Mapping[str, Distribution], trials: Sequence[Tria
 
 def _of(path: str, space: Mapping[str, Distribution], rows: Sequence[dict[str, Any]], middle: Mapping[str, float], forest: Any
         ) -> PartialDependence:
-    values = list(dict.fromkeys(space[path].grid(_POINTS)))
     having = [row for row in rows if path in row]
+    values = [value for value in dict.fromkeys(space[path].grid(_POINTS))
+              if not isinstance(space[path], Categorical) or any(row[path] == value for row in having)]
     inputs = np.array([_shares(space, {**row, path: value}, middle) for value in values for row in having])
     trees = np.array([tree.predict(inputs).reshape(len(values), len(having)).mean(1) for tree in forest.estimators_])
     low, high = np.exp(np.percentile(trees, [2.5, 97.5], axis=0))
@@ -57,9 +60,13 @@ def _of(path: str, space: Mapping[str, Distribution], rows: Sequence[dict[str, A
 
 
 def _shares(space: Mapping[str, Distribution], values: dict[str, Any], middle: Mapping[str, float] | None = None) -> list[float]:
-    """Of each parameter; `middle` is what parameters have that apply and have no value."""
-    return [
-        _ABSENT if not distribution.applies(values)
-        else distribution.share_of(values[path]) if path in values else (middle or {}).get(path, _ABSENT)
-        for path, distribution in space.items()
-    ]
+    """Of each parameter; `middle` is the share that parameters have which apply and have no value."""
+    shares: dict[str, float] = {}
+
+    def value_of(path: str) -> Scalar:
+        share = space[path].share_of(values[path]) if path in values else (middle or {}).get(path, _ABSENT)
+        shares[path] = share
+        return values[path] if path in values else space[path].at(share) if share >= 0 else None
+
+    choose(space, value_of)
+    return [shares.get(path, _ABSENT) for path in space]

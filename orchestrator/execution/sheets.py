@@ -33,13 +33,23 @@ def comparison_sheets(record: SweepRecord, pictures: Sequence[np.ndarray], data:
     at = {p["images"]: p for p in sorted(in_time, key=lambda p: -p["distance"])}  # the best of each time is the last that stays
     compared = {"ema_lengths": lengths, "training": [at[images] for images in sorted(at)]}
     rows = {
-        name: [(_text(point, name, record.metric), images_of[id(point)]) for point in points[:: -(-len(points) // _MOST_ROWS)]]
+        name: [(_text(point, name, record.metric), images_of[id(point)]) for point in _some(points, best)]
         for name, points in compared.items() if len(points) > 1
     }
     if nearest := best.get("nearest", [])[:_COLUMNS]:
         rows["nearest"] = [("generated", images_of[id(best)][: len(nearest)]), ("their nearest training images", data.images[nearest])]
     return {name: Sheet([text for text, _ in found], png(np.concatenate([images for _, images in found]), data, len(found[0][1])))
             for name, found in rows.items()}
+
+
+def _some(points: Sequence[dict[str, Any]], best: dict[str, Any]) -> list[dict[str, Any]]:
+    """At most so many, evenly chosen, the first, the last and the best among them."""
+    places = set(np.linspace(0, len(points) - 1, min(len(points), _MOST_ROWS)).round().astype(int).tolist())
+    inner = places - {0, len(points) - 1}
+    own = next(i for i, point in enumerate(points) if point is best)
+    if own not in places:
+        places = places - {min(inner, key=lambda i: abs(i - own))} | {own}
+    return [points[i] for i in sorted(places)]
 
 
 def _text(point: dict[str, Any], name: str, metric: str) -> str:

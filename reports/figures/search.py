@@ -10,7 +10,7 @@ from reports.figures.figure import BAND, HIGHLIGHT, OTHER, STOPPED, Figure, join
 from reports.figures.groups import MOST_DRAWN, text_of
 from reports.partial_dependence import PartialDependence, partial_dependences
 from reports.results import StudyResults, TrialResult
-from search_spaces.distributions import Distribution
+from search_spaces.distributions import Categorical, Distribution
 
 _BEST_SHARE = 0.1  # of the completed trials, which parallel coordinates tell apart
 _FEWEST_BEST = 3
@@ -56,7 +56,7 @@ def _slice(results: StudyResults, path: str, distribution: Distribution, depende
         figure.add(name=name, mode="markers", x=[t.values[path] if numbers else plain(str(t.values[path])) for t in trials],
                    y=[t.best for t in trials], marker=marker, showlegend=False, **_points(trials, results.metric))
     if dependence:
-        _add_dependence(figure, dependence, numbers)
+        _add_dependence(figure, dependence, numbers, line=not isinstance(distribution, Categorical))
     if numbers and getattr(distribution, "log", False):
         figure.axis("xaxis", **log_axis(float(t.values[path]) for t in done))
     elif not numbers:
@@ -65,15 +65,15 @@ def _slice(results: StudyResults, path: str, distribution: Distribution, depende
     return figure
 
 
-def _add_dependence(figure: Figure, found: PartialDependence, numbers: bool) -> None:
-    """A line with a band over numbers, or marks with error bars over choices."""
+def _add_dependence(figure: Figure, found: PartialDependence, numbers: bool, line: bool) -> None:
+    """A line with a band over a range, or marks with error bars over choices."""
     x = found.values if numbers else [plain(str(value)) for value in found.values]
     error = {"type": "data", "symmetric": False, "array": [high - y for high, y in zip(found.high, found.mean, strict=True)],
              "arrayminus": [y - low for low, y in zip(found.low, found.mean, strict=True)]}
-    if numbers:
+    if line:
         figure.add(name="95 % of the trees", mode="lines", x=[*x, *reversed(x)], y=[*found.high, *reversed(found.low)], fill="toself",
                    line={"width": 0}, fillcolor=BAND, hoverinfo="skip", showlegend=False)
-    drawn: dict[str, Any] = {"mode": "lines"} if numbers else {"mode": "markers", "error_y": error}
+    drawn: dict[str, Any] = {"mode": "lines"} if line else {"mode": "markers", "error_y": error}
     figure.add(
         name="partial dependence", x=x, y=found.mean, showlegend=False, line={"color": HIGHLIGHT, "width": 2},
         marker={"color": HIGHLIGHT, "size": 9, "symbol": "diamond"}, hovertemplate="%{x}: %{y:.4g} on average<extra></extra>", **drawn,

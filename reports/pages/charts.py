@@ -122,7 +122,7 @@ def _levels(results: StudyResults, ablation: Ablation | None) -> Section:
     whose = "every variant" if ablation else "the best trials and the worst one"
     found = [
         ("densities", "Density of training noise levels", f"p(λ) of {whose}, by the very functions that training draws with; "
-         "of policies that learn their density, the schedule's.",
+         "of policies whose density has no closed form, the schedule's.",
          noise_levels.densities(results, ablation)),
         ("weights", "Weight on the loss", "w(λ) on the loss of unit scale, (SNR + 1)|D − y|² per value, with the draws' corrections; "
          "scaled so that p(λ) w(λ) has the integral 1 over the levels shown.",

@@ -83,18 +83,22 @@ def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: i
         raise ValueError("one seed per variant says nothing about the spread between seeds: train at least two")
     unequal, own = unequal_p(model), _paired(scores, pairs, ERROR_RATE / looks)
     if unequal is not None and unequal < _UNEQUAL and own:
-        return Comparisons(family, tuple(own), model, True, "", unequal, looks)
+        items = [replace(c, p=p) for c, p in zip(own, holm([c.p for c in own]), strict=True)]
+        return Comparisons(family, tuple(items), model, True, "", unequal, looks)
     items, (name, p) = _pooled(model, pairs, family, ERROR_RATE / looks), widest(model) or ("", 1.0)
     wider = name if p < _WIDER and own else ""
     if wider:
-        items = [_wider(a, b) if wider in (a.variant, a.against) else a for a, b in zip(items, own, strict=True)]
+        items = [_wider(a, b, len(pairs)) if wider in (a.variant, a.against) else a for a, b in zip(items, own, strict=True)]
     return Comparisons(family, tuple(items), model, False, wider, unequal, looks)
 
 
-def _wider(a: Comparison, b: Comparison) -> Comparison:
-    """Of the same comparison made in two ways, what says less: the outer ends of both intervals, and the larger p."""
+def _wider(a: Comparison, b: Comparison, count: int) -> Comparison:
+    """Of a comparison made in two ways, what says less: the outer ends of both intervals, and the larger p.
+
+    That of the second, one of `count` that have not been adjusted, is Bonferroni's, as its interval is.
+    """
     return replace(a, low=min(a.low, b.low), high=max(a.high, b.high), inner_low=min(a.inner_low, b.inner_low),
-                   inner_high=max(a.inner_high, b.inner_high), p=max(a.p, b.p), seeds=b.seeds)
+                   inner_high=max(a.inner_high, b.inner_high), p=max(a.p, min(1.0, count * b.p)), seeds=b.seeds)
 
 
 def _pairs(variants: tuple[str, ...], family: Family, baseline: str) -> list[tuple[str, str]]:
@@ -125,7 +129,7 @@ def _pooled(model: BlockedModel, pairs: list[tuple[str, str]], family: Family, e
 
 
 def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]], error_rate: float) -> list[Comparison]:
-    """Each pair on its own, Bonferroni for intervals and Holm for p; empty where a pair has fewer than two common seeds."""
+    """Each pair on its own, Bonferroni for intervals and p as it is; empty where a pair has fewer than two common seeds."""
     logs: dict[str, dict[int, float]] = {}
     for s in scores:
         logs.setdefault(s.variant, {})[s.seed] = math.log(s.score)
@@ -139,7 +143,7 @@ def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]], error_rat
         value = float(differences.mean())
         p = float(2 * stats.t.sf(abs(_ratio(value, error)), freedom))
         found.append(_comparison((a, b), value, error, critical, inner, p, len(differences)))
-    return [replace(c, p=p) for c, p in zip(found, holm([c.p for c in found]), strict=True)]
+    return found
 
 
 def _comparison(pair: tuple[str, str], value: float, error: float, critical: float, inner: float, p: float, seeds: int) -> Comparison:

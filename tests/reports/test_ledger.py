@@ -7,6 +7,7 @@ import pytest
 from reports.ledger import gpu_seconds_of, ledger_rows, macs_per_image, totals
 from reports.methods_text import methods_text
 from tests.reports.pages.studies import a_design, a_search
+from trainables.training.passes import per_image
 
 
 def test_what_was_trained_here_is_counted() -> None:
@@ -52,3 +53,8 @@ def test_a_stopped_trial_of_several_stages_has_no_cost_of_other_trials(stages: s
     for trial in results.trials:
         trial.recipe = trial.recipe | {stages: "some"}
     assert all(row["train_macs"] is None for row in ledger_rows(results) if row["status"] == "stopped")
+
+
+@pytest.mark.parametrize("value", [None, "x", float("nan"), float("inf"), -1.0])
+def test_what_a_plug_in_says_it_evaluates_is_counted_where_it_is_a_number(value: object) -> None:
+    assert per_image({"mine/extra_evaluations_per_image": value, "policy/extra_evaluations_per_image": 0.5}) == 3.5

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from reports.partial_dependence import FEWEST, partial_dependences
+from reports.partial_dependence import FEWEST, _shares, partial_dependences
+from search_spaces.distributions import Categorical, FloatRange
 from search_spaces.study import Study, make_study
 from tests.conftest import tiny_fields
 from tests.reports.pages.studies import a_search
@@ -55,3 +57,19 @@ def test_there_is_none_of_few_trials_or_scores_that_are_no_distances() -> None:
     assert found_of(FEWEST - 1, lambda v: 1.0) == {} and found_of(FEWEST, lambda v: math.inf) == {}
     assert partial_dependences({}, a_search().trials) == {}
     assert set(found_of(FEWEST, lambda v: 1.0)) == set(SPACE)
+
+
+def test_choices_that_no_trial_had_have_no_dependence_and_values_of_another_space_are_left_out() -> None:
+    space = {"network.width": Categorical(choices=(64, 16, 32))}
+    trial = a_search().trials[0]
+    trials = [replace(trial, values={"network.width": 64 if i % 2 else 16}, best=1.0 + i % 2) for i in range(30)]
+    found = partial_dependences(space, [*trials, replace(trial, values={"network.width": 99}, best=50.0)])["network.width"]
+    assert found.values == [64, 16] and found.mean == pytest.approx([2.0, 1.0], rel=0.05)
+
+
+def test_what_is_switched_off_by_what_is_switched_off_does_not_count() -> None:
+    space = {"a": Categorical(choices=("on", "off")), "b": Categorical(choices=("on", "off"), when={"a": "on"}),
+             "c": FloatRange(low=0.0, high=1.0, when={"b": "on"})}
+    assert _shares(space, {"a": "on", "b": "on", "c": 0.25}) == [0.25, 0.25, 0.25]
+    assert _shares(space, {"a": "off", "b": "on", "c": 0.25}) == [0.75, -1.0, -1.0]
+    assert _shares(space, {"a": "on"}, {"b": 0.25, "c": 0.5}) == [0.25, 0.25, 0.5]

@@ -179,3 +179,11 @@ def test_methods_whose_kinds_are_searched_are_found_wherever_they_stand() -> Non
     space = {**kinds, "optimiser.lr": {"low": 0.01, "high": 0.1}}
     found = [method.__name__ for method in searched_methods(make_study({"name": "s", "space": space}).space)]
     assert sorted(found) == ["Cosine", "Ddim", "Heun", "Laplace"]
+
+
+@pytest.mark.parametrize(("order", "at_once", "asynchronous"), [
+    ("auto", 1, False), ("auto", 2, True), ("reproducible", 2, False), ("asynchronous", 1, True)])
+def test_trials_are_proposed_in_any_order_if_asked_for_or_if_several_run(order: str, at_once: int, asynchronous: bool) -> None:
+    space = {"optimiser.lr": {"low": 0.01, "high": 0.1}}
+    fields = {"name": "s", "space": space, "search": {"order": order}, "compute": {"concurrent_trials": at_once}}
+    assert make_study(fields).asynchronous is asynchronous

@@ -25,6 +25,11 @@ def bucket_of(log_snr: Tensor) -> Tensor:
     return torch.bucketize(log_snr, torch.from_numpy(EDGES[1:-1]).to(log_snr), right=True)
 
 
+def two_halves(places: Tensor) -> tuple[Tensor, Tensor]:
+    """The two parts of a bucket's images from whose difference its variance is estimated."""
+    return places[::2], places[1::2]
+
+
 @dataclass(frozen=True)
 class BucketGradients:
     """Of the mean loss over a global batch's images in each bucket, for B buckets of two images or more."""
@@ -61,7 +66,7 @@ def bucket_gradients(denoiser: Denoiser, batch: Batch, ranks: Ranks, arithmetic:
             means: list[Tensor] = []
             for i, b in enumerate(found):
                 halves = []
-                for half in (places[b][::2], places[b][1::2]):
+                for half in two_halves(places[b]):
                     mine = half[(half >= first) & (half < first + count)] - first
                     own = _summed_gradient(denoiser, batch.select(mine), part, arithmetic, head)
                     halves.append((ranks.sum(own) / len(half), len(half)))

@@ -55,5 +55,15 @@ def test_generated_images_stand_above_their_nearest_training_images() -> None:
 def test_many_lengths_are_thinned_out_and_a_failed_sweep_has_no_sheets() -> None:
     points = [point(0.01 * (i + 1), 1.0 + i) for i in range(30)]
     found = comparison_sheets(SweepRecord("fd_probe", points), [grey(i % 16) for i in range(30)], DATA)
-    assert list(found) == ["ema_lengths"] and len(found["ema_lengths"].rows) == 10
+    assert list(found) == ["ema_lengths"] and len(found["ema_lengths"].rows) == 12
     assert comparison_sheets(SweepRecord("fd_probe", error="out of memory"), [], DATA) == {}
+
+
+def test_of_many_rows_the_first_the_last_and_the_best_are_kept() -> None:
+    lengths = [point(0.01 * (i + 1), 1.0 + abs(i - 16)) for i in range(30)]
+    rows = comparison_sheets(SweepRecord("fd_probe", lengths), [grey(1)] * 30, DATA)["ema_lengths"].rows
+    assert len(rows) == 12 and rows[0].startswith("sigma_rel 0.01:") and rows[-1].startswith("sigma_rel 0.3:")
+    assert "sigma_rel 0.17: fd_probe 1" in rows
+    times = [point(0.1, 50.0 - i, images=1000 * (i + 1)) for i in range(24)]
+    rows = comparison_sheets(SweepRecord("fd_probe", times), [grey(1)] * 24, DATA)["training"].rows
+    assert len(rows) == 12 and rows[0].startswith("1,000 images") and rows[-1].startswith("24,000 images")

@@ -210,3 +210,13 @@ def test_the_seeds_asked_for_are_the_fewest_with_the_power(effect: float) -> Non
 
     needed = seeds_needed(pilot, effect)
     assert needed is not None and power(needed) >= 0.8 > (power(needed - 1) if needed > 2 else 0)
+
+
+def test_p_of_the_variant_that_stands_out_decides_as_its_interval_does() -> None:
+    rng, decided = np.random.default_rng(15), 0
+    for _ in range(150):
+        found = compare(drawn(rng, [0.0, 0.3, 0.0, -0.4], 5, spread=[0.1, 0.1, 0.1, 0.3]), "baseline", "v0")
+        for c in found.items if found.wider else ():
+            assert (c.p < 0.05) == (not c.low <= 0 <= c.high)
+            decided += c.p < 0.05 and c.variant == found.wider
+    assert decided > 5

@@ -211,3 +211,9 @@ def test_what_an_adaptive_policy_draws_is_told_as_shares_of_sixteen_cells() -> N
     assert draws.density() is None
     draws._drawn = np.concatenate([np.full(30, 0.03), np.full(10, 0.99)])
     assert draws.density().tolist() == [12.0, *[0.0] * 14, 4.0]  # of mean 1
+
+
+def test_three_vectors_of_gains_are_enough_to_choose_levels() -> None:
+    gains = np.array([[1.0, 5.0, 0.1], [2.0, 5.0, 0.3], [3.0, 5.1, 0.1]])
+    assert telling_levels(gains[:2], 1, np.array([2])).tolist() == [2]
+    assert telling_levels(gains, 1, np.array([2])).tolist() == [0]

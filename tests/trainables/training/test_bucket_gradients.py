@@ -20,7 +20,7 @@ from trainables.targets import make_target
 from trainables.training import bucket_gradients as module
 from trainables.training.batch import Batch
 from trainables.training.beside import Step
-from trainables.training.beside.ugd import BucketFactors
+from trainables.training.beside.ugd import BucketFactors, _within_buckets
 from trainables.training.bucket_gradients import BUCKETS, EDGES, bucket_gradients, bucket_of
 from trainables.training.diagnostics import Diagnostics
 from trainables.training.inputs import Inputs
@@ -160,8 +160,12 @@ def test_ugd_counts_images_of_a_bucket_by_their_corrections() -> None:
     levels, corrections = torch.tensor([-1.4, -0.1, 4.0]), torch.tensor([0.1, 1.9, 1.0])
     batch = replace(batch_of(0, count), log_snr=levels.repeat_interleave(count // 3)).corrected(corrections.repeat_interleave(count // 3))
     ugd = BucketFactors(Ugd(every=4, ridge=1e-9))
-    ugd.before_step(Step(denoiser, batch, 0, Ranks(), Arithmetic()))
+    for index in range(4):
+        ugd.before_step(Step(denoiser, batch, index, Ranks(), Arithmetic()))
     assert ugd.report() == {"weighting/extra_evaluations_per_image": 3 / 4}  # forward and backward, every fourth step
+    resumed = BucketFactors(Ugd(every=4))
+    resumed.restore(ugd.state())
+    assert resumed.report() == ugd.report()
     one, two, other = 2 * 4 * (0.8 - torch.sigmoid(levels).sqrt().numpy())  # expected gradients, by each of the two factors alike
     shared = 0.05 * one + 0.95 * two
     weight = -other / (shared - other)  # of the first bucket, where the sum of both gradients is 0
@@ -210,3 +214,17 @@ def test_diagnostics_of_ranks_are_added_and_kept_over_a_break() -> None:
     unbroken.observe(level, error)
     unbroken.observe(level, 3 * error)
     assert unbroken.take(last=True) == pytest.approx(one)
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0])
+def test_unequal_corrections_make_no_gradient_of_ugd_shorter(spread: float) -> None:
+    """All images of a bucket have the same gradient, which has no noise: its length is known whatever they count by."""
+    count, denoiser = 4, Denoiser(Scale(), make_target("x0"))
+    one = batch_of(0, 1)
+    same = {"clean": one.clean.expand(count, -1, -1, -1), "noise": one.noise.expand(count, -1, -1, -1)}
+    batch = replace(batch_of(0, count), **same, log_snr=torch.full((count,), 0.5))
+    exact = bucket_gradients(denoiser, batch, Ranks(), Arithmetic()).gram[0, 0]
+    for seed in range(5):
+        corrections = (spread * normal(seed, "corrections", 0, 1, (count,))[0]).exp()
+        found = bucket_gradients(denoiser, _within_buckets(batch.corrected(corrections), Ranks()), Ranks(), Arithmetic())
+        assert found.unbiased_gram[0, 0] == pytest.approx(exact, rel=1e-5)

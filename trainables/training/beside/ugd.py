@@ -9,7 +9,7 @@ from torch import Tensor
 from trainables.timesteps.policy import Draws
 from trainables.training.batch import Batch
 from trainables.training.beside import Beside, Step
-from trainables.training.bucket_gradients import BUCKETS, bucket_gradients, bucket_of
+from trainables.training.bucket_gradients import BUCKETS, bucket_gradients, bucket_of, two_halves
 from trainables.training.passes import FORWARD_AND_BACKWARD
 from trainables.training.ranks import Ranks
 from trainables.weightings.ugd import Ugd, min_norm_weights
@@ -30,18 +30,20 @@ class BucketFactors(Beside):
         self.factors = np.ones(BUCKETS)  # of mean 1 over the images of buckets that have been seen, and 1 elsewhere
         self._sum, self._seen = np.zeros((2, BUCKETS, BUCKETS))  # decaying sums of inner products, and of how often each was estimated
         self._share = np.zeros(BUCKETS)  # decaying sum of what was counted
-        self._passes = 0.0  # forward passes per image of an estimate
+        self._spent = np.zeros(2)  # forward passes of images in estimates, and images of training
         self._counted = torch.zeros(BUCKETS, dtype=torch.float64)  # by how much the images since the last estimate count; on the device
 
     def factor(self, log_snr: Tensor) -> Tensor:
         return torch.from_numpy(self.factors).to(log_snr)[bucket_of(log_snr)]
 
     def before_step(self, step: Step) -> None:
-        corrections = self._count(step.batch, step.ranks)
+        self._count(step.batch, step.ranks)
+        images = len(step.batch) * step.ranks.world
+        self._spent[1] += images
         if step.index % self._settings.every:
             return
-        found = bucket_gradients(step.denoiser, _within_buckets(step.batch, corrections), step.ranks, step.arithmetic)
-        self._passes = FORWARD_AND_BACKWARD * found.passes
+        found = bucket_gradients(step.denoiser, _within_buckets(step.batch, step.ranks), step.ranks, step.arithmetic)
+        self._spent[0] += FORWARD_AND_BACKWARD * found.passes * images
         if not np.isfinite(found.unbiased_gram).all():
             return
         here = np.ix_(found.buckets, found.buckets)
@@ -59,8 +61,8 @@ class BucketFactors(Beside):
             self.factors[known] = min_norm_weights(mean, self._settings.ridge, shares) / shares
 
     def report(self) -> dict[str, float]:
-        """Network evaluations of the latest estimate, per training image until the next one."""
-        return {"weighting/extra_evaluations_per_image": self._passes / self._settings.every}
+        """Network evaluations beside training, per training image."""
+        return {"weighting/extra_evaluations_per_image": float(self._spent[0] / max(self._spent[1], 1.0))}
 
     def state(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()} | {"counted": self._counted.cpu().clone()}
@@ -70,21 +72,24 @@ class BucketFactors(Beside):
             array[...] = state[name].numpy()
         self._counted = state["counted"].clone()
 
-    def _count(self, batch: Batch, ranks: Ranks) -> Tensor:
-        """All ranks' images, each by its correction, the same at every rank; returns the mean correction of each bucket [16]."""
+    def _count(self, batch: Batch, ranks: Ranks) -> None:
+        """All ranks' images, each by its correction; the same at every rank."""
         levels, corrections = ranks.gather(batch.log_snr), ranks.gather(batch.correction)
-        of_bucket = (bucket_of(levels)[:, None] == torch.arange(BUCKETS, device=levels.device)).double()
-        counted = corrections.double() @ of_bucket
-        self._counted = self._counted.to(levels.device) + counted
-        return counted / of_bucket.sum(0)
+        of_bucket = bucket_of(levels)[:, None] == torch.arange(BUCKETS, device=levels.device)
+        self._counted = self._counted.to(levels.device) + corrections.double() @ of_bucket.double()
 
     @property
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {"factors": self.factors, "sum": self._sum, "seen": self._seen, "share": self._share}
+        return {"factors": self.factors, "sum": self._sum, "seen": self._seen, "share": self._share, "spent": self._spent}
 
 
-def _within_buckets(batch: Batch, corrections: Tensor) -> Batch:
-    """The same images with weight 1 and corrections of mean 1 in each bucket, whose mean corrections [16] are given."""
-    of_bucket = corrections[bucket_of(batch.log_snr)]
-    relative = torch.where(of_bucket > 0, batch.correction / of_bucket, 1.0)
-    return batch.unweighted().corrected(relative.to(batch.correction))
+def _within_buckets(batch: Batch, ranks: Ranks) -> Batch:
+    """The same images with weight 1, and corrections of mean 1 in each half of each bucket, so that halves do not differ by their sums."""
+    corrections, bucket = ranks.gather(batch.correction), bucket_of(ranks.gather(batch.log_snr))
+    relative = torch.ones_like(corrections)
+    for b in range(BUCKETS):
+        for half in two_halves(torch.nonzero(bucket == b).flatten()):
+            mean = corrections[half].mean()
+            relative[half] = torch.where(mean > 0, corrections[half] / mean, 1.0)
+    first = ranks.rank * len(batch)
+    return batch.unweighted().corrected(relative[first : first + len(batch)])
