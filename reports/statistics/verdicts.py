@@ -21,18 +21,25 @@ class Verdict:
 
     comparison: Comparison
     word: Word
-    seeds_needed: int | None  # per variant, to tell a difference of the smallest effect; only where it cannot be told yet
+    seeds_needed: int | None  # per variant, to tell a difference of the smallest effect; only where it cannot be told yet, and is known
     sentence: str
 
 
 def judge(comparisons: Comparisons, smallest_effect: float, metric: str) -> list[Verdict]:
     """A verdict per comparison; `smallest_effect` in (0, 1) is the relative difference that matters, and bounds equivalence."""
     words = [word_of(c, comparisons.error_rate, smallest_effect) for c in comparisons.items]
-    needed = seeds_needed(comparisons, smallest_effect) if "cannot tell yet" in words else None
+    usual = seeds_needed(comparisons, smallest_effect) if "cannot tell yet" in words else None
+    needed = [usual if word == "cannot tell yet" and not _is_wider(c, comparisons) else None
+              for c, word in zip(comparisons.items, words, strict=True)]
     return [
-        Verdict(c, word, needed if word == "cannot tell yet" else None, _sentence(c, comparisons, word, needed, smallest_effect, metric))
-        for c, word in zip(comparisons.items, words, strict=True)
+        Verdict(c, word, seeds, _sentence(c, comparisons, word, seeds, smallest_effect, metric))
+        for c, word, seeds in zip(comparisons.items, words, needed, strict=True)
     ]
+
+
+def _is_wider(c: Comparison, family: Comparisons) -> bool:
+    """Whether it is of the variant whose spread stands out, so that the pooled one does not say how many seeds it needs."""
+    return bool(family.wider) and family.wider in (c.variant, c.against)
 
 
 def word_of(c: Comparison, error_rate: float, smallest_effect: float) -> Word:
@@ -58,7 +65,10 @@ def _sentence(c: Comparison, family: Comparisons, word: Word, needed: int | None
         return f"{c.variant} {verb} {metric} by {abs(math.expm1(c.difference)):.1%} against {c.against} ({basis})."
     if word == "equivalent":
         return f"{c.variant} and {c.against} are equivalent within {smallest_effect:.0%} in {metric} ({basis})."
-    more = f"about {needed} seeds per variant would" if needed else f"even {_MOST_SEEDS} seeds would not"
+    if _is_wider(c, family):
+        more = f"{family.wider} spreads more than the others, so that it takes more seeds than theirs to"
+    else:
+        more = f"about {needed} seeds per variant would" if needed else f"even {_MOST_SEEDS} seeds would not"
     return (f"It cannot be told yet whether {c.variant} differs from {c.against} in {metric} ({basis}); "
             f"{more} tell a difference of {smallest_effect:.0%}.")
 

@@ -182,6 +182,9 @@ def test_comparisons_of_the_variant_that_stands_out_are_never_narrower() -> None
     found = compare(scores, "baseline", "v0")
     assert found.wider == "v5" and not found.paired and "for v5, whose spread is larger" in found.method
     noisy, quiet = found.items[-1], found.items[0]
+    verdicts = judge(found, 0.05, "fd_probe")
+    assert verdicts[-1].seeds_needed is None and "v5 spreads more than the others, so that it takes more seeds" in verdicts[-1].sentence
+    assert [v.seeds_needed is not None for v in verdicts[:-1]] == [v.word == "cannot tell yet" for v in verdicts[:-1]]
     own = compare([s for s in scores if s.variant in ("v0", "v5")], "baseline", "v0").items[0]  # on its own, for one comparison
     assert noisy.high - noisy.low > own.high - own.low and noisy.high - noisy.low > 1.5 * (quiet.high - quiet.low)
     assert noisy.low < noisy.inner_low and noisy.inner_high < noisy.high and noisy.p >= own.p
