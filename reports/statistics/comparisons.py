@@ -35,6 +35,7 @@ class Comparison:
     inner_high: float
     p: float  # adjusted for the family
     seeds: int  # in common
+    correction: str  # by which it was adjusted
 
     @property
     def ratio(self) -> float:
@@ -83,7 +84,7 @@ def compare(scores: Sequence[SeedScore], family: Family, baseline: str, looks: i
         raise ValueError("one seed per variant says nothing about the spread between seeds: train at least two")
     unequal, own = unequal_p(model), _paired(scores, pairs, ERROR_RATE / looks)
     if unequal is not None and unequal < _UNEQUAL and own:
-        items = [replace(c, p=p) for c, p in zip(own, holm([c.p for c in own]), strict=True)]
+        items = [replace(c, p=p, correction="Holm") for c, p in zip(own, holm([c.p for c in own]), strict=True)]
         return Comparisons(family, tuple(items), model, True, "", unequal, looks)
     items, (name, p) = _pooled(model, pairs, family, ERROR_RATE / looks), widest(model) or ("", 1.0)
     wider = name if p < _WIDER and own else ""
@@ -123,7 +124,7 @@ def _pooled(model: BlockedModel, pairs: list[tuple[str, str]], family: Family, e
     else:
         adjusted = [family_p(correlation, model.freedom, t) for t in statistics]
     return [
-        _comparison(pair, value, error, critical, inner, p, _common(model, *pair))
+        _comparison(pair, value, error, critical, inner, p, _common(model, *pair), NAMES[family])
         for pair, (value, error), p in zip(pairs, found, adjusted, strict=True)
     ]
 
@@ -146,9 +147,10 @@ def _paired(scores: Sequence[SeedScore], pairs: list[tuple[str, str]], error_rat
     return found
 
 
-def _comparison(pair: tuple[str, str], value: float, error: float, critical: float, inner: float, p: float, seeds: int) -> Comparison:
+def _comparison(pair: tuple[str, str], value: float, error: float, critical: float, inner: float, p: float, seeds: int, correction: str = ""
+                ) -> Comparison:
     wide, narrow = critical * error, inner * error
-    return Comparison(*pair, value, value - wide, value + wide, value - narrow, value + narrow, p, seeds)
+    return Comparison(*pair, value, value - wide, value + wide, value - narrow, value + narrow, p, seeds, correction)
 
 
 def critical_value(family: Family, variants: int, freedom: int, level: float = 1 - ERROR_RATE) -> float:

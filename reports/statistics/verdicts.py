@@ -8,7 +8,7 @@ from typing import Literal
 
 from scipy import stats
 
-from reports.statistics.comparisons import NAMES, Comparison, Comparisons, critical_value
+from reports.statistics.comparisons import Comparison, Comparisons, critical_value
 
 Word = Literal["better", "worse", "equivalent", "cannot tell yet"]
 POWER = 0.8
@@ -52,12 +52,11 @@ def word_of(c: Comparison, error_rate: float, smallest_effect: float) -> Word:
 
 def _sentence(c: Comparison, family: Comparisons, word: Word, needed: int | None, smallest_effect: float, metric: str) -> str:
     low, high = _change(c.low), _change(c.high)
-    corrected = "Holm" if family.paired else NAMES[family.family]
     count = f"{len(family.items)} comparison{'s' if len(family.items) > 1 else ''}"
-    if corrected == "Holm":  # steps down, which intervals cannot: they may contain 0 where p decides
+    if c.correction == "Holm":  # steps down, which intervals cannot: they may contain 0 where p decides
         basis = f"p = {c.p:.2g} by Holm over {count}, {c.seeds} seeds; simultaneous 95 %: {low} to {high}"
     else:
-        basis = f"95 %: {low} to {high}, {c.seeds} seeds, {corrected}-corrected over {count}"
+        basis = f"95 %: {low} to {high}, {c.seeds} seeds, {c.correction}-corrected over {count}"
     if family.looks > 1:
         basis += f" and {family.looks} planned looks"
     if word in ("better", "worse"):

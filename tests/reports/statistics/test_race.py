@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -75,6 +76,20 @@ def test_a_verdict_stands_whatever_later_seeds_say() -> None:
     found = race(later, {(s.variant, s.seed) for s in later}, SEEDS, LOOKS, "baseline", "v0", 0.05)
     first = next(c for c in found.comparisons.items if c.variant == "v1")
     assert first.seeds == 3 and first.difference == pytest.approx(-1, abs=0.3)
+
+
+def test_a_verdict_says_by_what_correction_it_was_reached_whatever_later_looks_use() -> None:
+    """Spreads are equal at the first look, which decides v1; at the last one they differ, so that v2 is compared by itself."""
+    rng = np.random.default_rng(16)
+    early = drawn(rng, [0.0, -2.0, 0.0, 0.0], 3, spread=0.05)
+    late = [SeedScore(s.variant, s.seed + 3, s.score * (math.exp(rng.normal(0, 2.0)) if s.variant == "v2" else 1.0))
+            for s in drawn(rng, [0.0, -2.0, 0.0, 0.0], 37, spread=0.05) if s.variant != "v1"]
+    scores = [*early, *late]
+    found = race(scores, [(s.variant, s.seed) for s in scores], range(40), [3], "baseline", "v0", 0.01)
+    assert found.seeds == 40 and found.comparisons.paired
+    assert {c.variant: c.correction for c in found.comparisons.items} == {"v1": "Dunnett", "v2": "Holm", "v3": "Holm"}
+    first, second, _ = judge(found.comparisons, 0.01, "fd_probe")
+    assert "Dunnett-corrected" in first.sentence and "by Holm" in second.sentence
 
 
 def test_a_look_is_had_when_all_its_seeds_have_ended_scored_or_not() -> None:
