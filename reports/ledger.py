@@ -6,7 +6,6 @@ from typing import Any
 
 from reports.results import StudyResults, TrialResult
 from reports.step_groups import train_macs
-from trainables.training.passes import per_image
 
 _OF_THE_NETWORK = ("network.", "data.", "augment.", "conditional", "label_dropout")  # settings that its cost follows from
 _SUMMED = ("images", "train_macs", "train_seconds", "gpu_seconds", "sweep_seconds")
@@ -14,9 +13,14 @@ _SUMMED = ("images", "train_macs", "train_seconds", "gpu_seconds", "sweep_second
 
 def ledger_rows(results: StudyResults) -> list[dict[str, Any]]:
     """A row per trial that trained; costs that are not known are None."""
-    networks = {_network(t): t.metrics["macs"] for t in results.trials if "macs" in t.metrics and not _in_stages(t)}
+    swept = {_network(t): t.metrics["macs"] for t in results.trials if "macs" in t.metrics and not _in_stages(t)}
+
+    def network(trial: TrialResult) -> float | None:
+        """Of a trial that was not swept: what a network evaluation costs other trials with the same network."""
+        return None if _in_stages(trial) else swept.get(_network(trial))
+
     return [
-        {"trial": t.number, "status": t.status, "images": t.images, "train_macs": train_macs(t) or _macs_as_of_others(t, networks),
+        {"trial": t.number, "status": t.status, "images": t.images, "train_macs": train_macs(t, network(t)),
          "train_seconds": t.train_seconds, "gpu_seconds": gpu_seconds_of(t, results), "sweep_seconds": t.metrics.get("sweep_seconds"),
          "origin": t.origin}
         for t in results.trials if t.images or t.metrics
@@ -41,12 +45,6 @@ def macs_per_image(trial: TrialResult) -> float | None:
     """Of training on one image, forward and backward, on average over the stages; None where it is not known."""
     found = train_macs(trial)
     return found / trial.images if found and trial.images else None
-
-
-def _macs_as_of_others(trial: TrialResult, networks: dict[frozenset[tuple[str, str]], float]) -> float | None:
-    """Of a trial that was not swept, by the cost of a network evaluation that other trials with the same network have."""
-    macs = None if _in_stages(trial) else networks.get(_network(trial))
-    return None if macs is None else per_image(trial.metrics) * macs * trial.images
 
 
 def _network(trial: TrialResult) -> frozenset[tuple[str, str]]:

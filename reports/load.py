@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from reports import documents
-from reports.documents import STUDY, TRIAL, flatten, unpack, with_interval
+from reports.documents import SHEETS, STUDY, TRIAL, flatten, unpack, with_interval
 from reports.mlflow_client import connect, knock, when_free
-from reports.results import SHEETS, ClassicalPoint, EmaPoint, Sheet, StudyResults, TrialResult, track_again
+from reports.results import SHEET_TITLES, ClassicalPoint, EmaPoint, Sheet, StudyResults, TrialResult, track_again
 from reports.variants import ablation_of
 from search_spaces.versions import up_to_date
 from trainables.errors import UserError, did_you_mean
@@ -125,8 +124,8 @@ class _Artifacts:
 
     def sheets(self, run: Run, known: Sequence[Sheet]) -> list[Sheet]:
         """With their pictures, where they are there."""
-        there = {file.path for file in self._of(run).list_artifacts(documents.SHEETS)} if known else set()
-        return [replace(sheet, png=self._read(run, path)) for sheet in known if (path := f"{documents.SHEETS}/{sheet.name}.png") in there]
+        there = {file.path for file in self._of(run).list_artifacts(SHEETS)} if known else set()
+        return [replace(sheet, png=self._read(run, path)) for sheet in known if (path := f"{SHEETS}/{sheet.name}.png") in there]
 
     def _read(self, run: Run, name: str) -> bytes:
         address = urlsplit(run.info.artifact_uri)
@@ -165,7 +164,8 @@ def _trial(run: Run, content: dict[str, Any], metric: str, study: str) -> TrialR
         standard_error=numbers.get("standard_error"), solver=sweep.get("solver", ""), optima=sweep.get("optima", []), metrics=numbers,
         reused=content["reused"], provenance=content["provenance"], experts=sweep.get("experts") or {},
         stages=sweep.get("stages") or [], densities=_densities(curves), started=content.get("started") or 0.0,
-        ended=content.get("ended") or 0.0, sheets=[Sheet(name, rows) for name, rows in sweep.get("sheets", {}).items() if name in SHEETS],
+        ended=content.get("ended") or 0.0,
+        sheets=[Sheet(name, rows) for name, rows in sweep.get("sheets", {}).items() if name in SHEET_TITLES],
     )
 
 

@@ -32,20 +32,20 @@ class EmaPoint:
     feature_hash: str = ""  # of the feature network
 
 
-SHEETS = {"ema_lengths": "over EMA length", "training": "over training", "nearest": "beside the nearest training images"}  # titles by name
+SHEET_TITLES = {"ema_lengths": "over EMA length", "training": "over training", "nearest": "beside the nearest training images"}  # by name
 
 
 @dataclass(frozen=True)
 class Sheet:
     """A contact sheet that compares a trial's images."""
 
-    name: str  # one of SHEETS
+    name: str  # one of SHEET_TITLES
     rows: list[str]  # what each is, from above
     png: bytes = b""  # of trials whose pictures are shown
 
     @property
     def title(self) -> str:
-        return SHEETS[self.name]
+        return SHEET_TITLES[self.name]
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,7 @@ class SpeedUp:
 
 def speed_ups(ablation: Ablation) -> list[SpeedUp]:
     """Of every variant with scores at several times; empty where the sweep had one time alone, or there is no baseline."""
-    if ablation.design.family != "baseline":
-        return []
-    baseline = next((v for v in ablation.variants if v.name == ablation.design.baseline_name), None)
+    baseline = baseline_of(ablation)
     if baseline is None or not (targets := {seed: curve[-1] for seed, curve in curves_of(baseline).items() if curve}):
         return []
     found = []
@@ -66,6 +64,13 @@ def speed_ups(ablation: Ablation) -> list[SpeedUp]:
         if variant is not baseline and curves:
             found.append(_speed_up(variant, baseline, curves, targets))
     return found
+
+
+def baseline_of(ablation: Ablation) -> Variant | None:
+    """The variant that all others are compared with; None where pairs or steps are compared, or it was not trained."""
+    if ablation.design.family != "baseline":
+        return None
+    return next((v for v in ablation.variants if v.name == ablation.design.baseline_name), None)
 
 
 def speed_up_curve(variant: Variant, baseline: Variant) -> Curve:

@@ -210,12 +210,15 @@ def _images(trial: TrialResult) -> int:
     return sum(stage.images for stage in read_stages(trial.stages)) or trial.images
 
 
-def train_macs(trial: TrialResult) -> float | None:
-    """Of all stages, forward and backward, with what policies and weightings evaluate besides; None where it is not known."""
+def train_macs(trial: TrialResult, network: float | None = None) -> float | None:
+    """Of all stages, forward and backward, with what policies and weightings evaluate besides; None where it is not known.
+
+    `network` are those of a network evaluation, for a trial that does not say.
+    """
     groups = _groups(trial)
     stages = groups.ledger if groups else read_stages(trial.stages)
     if not stages and not groups:
-        macs = trial.metrics.get("macs")
+        macs = trial.metrics.get("macs", network)
         return None if macs is None else per_image(trial.metrics) * macs * trial.images
     known = [stage.train_macs for stage in stages if stage.train_macs is not None]
     return sum(known) if known and len(known) == len(stages) else None

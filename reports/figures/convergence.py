@@ -12,7 +12,7 @@ from reports.figures.groups import add_lines
 from reports.ledger import gpu_seconds_of, macs_per_image
 from reports.rank_correlation import rank_correlations
 from reports.results import StudyResults, TrialResult
-from reports.speed_up import curves_of, speed_up_curve
+from reports.speed_up import baseline_of, curves_of, speed_up_curve
 from reports.variants import Ablation
 
 By = Literal["images", "macs", "seconds"]
@@ -71,16 +71,16 @@ def stored_times(ablation: Ablation, by: By = "images") -> Figure | None:
 
 def speed_up_curves(ablation: Ablation) -> Figure | None:
     """How many times sooner each variant has the baseline's score, over the baseline's images; None where no score has two times."""
-    if ablation.design.family != "baseline":
+    baseline = baseline_of(ablation)
+    if baseline is None:
         return None
-    figure = Figure(f"training images of {ablation.design.baseline_name}", "speed-up in images")
-    baseline = next((v for v in ablation.variants if v.name == ablation.design.baseline_name), None)
+    figure = Figure(f"training images of {baseline.name}", "speed-up in images")
     for place, variant in enumerate(ablation.variants):
-        if baseline and variant is not baseline and (curve := speed_up_curve(variant, baseline)):
+        if variant is not baseline and (curve := speed_up_curve(variant, baseline)):
             figure.add(name=plain(variant.name), mode="lines+markers", x=[x for x, _ in curve], y=[y for _, y in curve],
                        line={**colour(place), "width": 2}, marker={"size": 7, "color": colour(place)["color"]},
                        hovertemplate=f"{plain(variant.name)}<br>%{{x:.4g}} images: %{{y:.2f}} times<extra></extra>")
-    figure.line_at(1, ablation.design.baseline_name, dash="solid")
+    figure.line_at(1, baseline.name, dash="solid")
     _count_axis(figure, [x for trace in figure.data for x in trace["x"]])
     return figure if figure.data else None
 
